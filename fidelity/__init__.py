@@ -1,0 +1,1 @@
+"""Network compression that keeps a model's answers, not only its accuracy."""

@@ -1,0 +1,1 @@
+"""Flax networks for CIFAR-scale and ImageNet-scale images."""
