@@ -376,8 +376,10 @@ def prune(
             return state
 
         def renew() -> PruneState:
-            # Masked weights score zero by magnitude and saliency, so they stay masked.
-            masks = masks_at(apply_masks(params, state.masks), grads, step)
+            # Masked weights score zero, the least, so the target is met without them.
+            masks = masks_at(
+                apply_masks(params, state.masks), apply_masks(grads, state.masks), step
+            )
             return PruneState({p: m & state.masks[p] for p, m in masks.items()})
 
         return jax.lax.cond(step % every == 0, renew, lambda: state)
