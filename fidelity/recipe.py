@@ -5,7 +5,9 @@ together.
 """
 
 import dataclasses
+import re
 from collections.abc import Sequence
+from typing import Any
 
 from fidelity import prune, quantize, weighting
 from fidelity.weighting import Weighting
@@ -84,6 +86,31 @@ class Recipe:
             inputs = f"a{self.input_bits}" if self.input_bits else ""
             parts.append(f"int{self.bits}{inputs}")
         return " + ".join(parts) or "dense"
+
+
+def parse(text: str, **settings: Any) -> Recipe:
+    """A recipe from a short text: a sparsity, bits, or both.
+
+    Args:
+        text: e.g. "0.8", "int8" or "0.8+int8"; "0" is a dense network re-trained.
+        **settings: further fields of `Recipe`.
+
+    Raises:
+        ValueError: another text, or values that `Recipe` refuses.
+
+    Example:
+        >>> parse("0.8+int4", structure="block").name
+        '80% block + int4'
+    """
+    match = re.fullmatch(r"(\d*\.?\d+)?(?:\+?int(\d+))?", text.strip())
+    joined = "+" in text
+    if match is None or joined != all(match.groups()) or not any(match.groups()):
+        raise ValueError(
+            f"cannot read the recipe {text!r}; write a sparsity, bits or both, such as "
+            "0.8, int8 or 0.8+int8"
+        )
+    sparsity, bits = match.groups()
+    return Recipe(float(sparsity or 0), bits=int(bits or 0), **settings)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,102 @@
+"""Orbax checkpoints of pytrees, with JSON metadata that says what they belong to."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+
+
+def save(directory: str | Path, step: int, tree: Any, metadata: Mapping) -> None:
+    """Writes checkpoint `step` and removes the one before it.
+
+    A checkpoint appears whole or not at all: a killed writer leaves the last one.
+
+    Args:
+        directory: made if missing.
+        step: increasing number, e.g. finished epochs.
+        tree: pytree of arrays.
+        metadata: JSON-serialisable.
+    """
+    with _manager(directory) as manager:
+        manager.save(
+            step,
+            args=ocp.args.Composite(
+                state=ocp.args.StandardSave(tree),
+                metadata=ocp.args.JsonSave(dict(metadata)),
+            ),
+        )
+        manager.wait_until_finished()
+
+
+def latest(directory: str | Path) -> int | None:
+    """The newest step in `directory`, None if there is none."""
+    if not Path(directory).is_dir():
+        return None
+    with _manager(directory) as manager:
+        return manager.latest_step()
+
+
+def restore(directory: str | Path, like: Any) -> tuple[int, Any, dict[str, Any]]:
+    """Reads the newest checkpoint.
+
+    Args:
+        directory: as given to `save`.
+        like: pytree with the shapes and types to expect.
+
+    Returns:
+        `(step, tree, metadata)`.
+
+    Raises:
+        FileNotFoundError: there is no checkpoint.
+        ValueError: the checkpoint is damaged, or belongs to other shapes, such as a
+            network with another number of classes.
+    """
+    step = latest(directory)
+    if step is None:
+        raise FileNotFoundError(f"no checkpoint in {directory}")
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), like)
+    with _manager(directory) as manager:
+        try:
+            metadata = manager.restore(
+                step, args=ocp.args.Composite(metadata=ocp.args.JsonRestore())
+            )["metadata"]
+            tree = manager.restore(
+                step, args=ocp.args.Composite(state=ocp.args.StandardRestore(shapes))
+            )["state"]
+        # Orbax, tensorstore and JSON each raise their own types for damaged files.
+        except Exception as error:
+            raise ValueError(
+                f"the checkpoint {directory}/{step} is damaged or belongs to another "
+                f"network ({type(error).__name__}: {str(error)[:300]}); remove the "
+                "folder to start again"
+            ) from error
+    if metadata is None:
+        raise ValueError(
+            f"the checkpoint {directory}/{step} has lost its metadata; remove the "
+            "folder to start again"
+        )
+    _check_shapes(directory, tree, shapes)
+    return step, tree, metadata
+
+
+def _check_shapes(directory: str | Path, tree: Any, shapes: Any) -> None:
+    """Orbax only warns of a shape that differs, so compare."""
+    found = jax.tree_util.tree_leaves_with_path(tree)
+    for (path, leaf), wanted in zip(found, jax.tree.leaves(shapes), strict=True):
+        if leaf.shape != wanted.shape:
+            raise ValueError(
+                f"{directory}: {jax.tree_util.keystr(path)} has shape {leaf.shape}, "
+                f"expected {wanted.shape}: the checkpoint belongs to another network "
+                "or another number of classes"
+            )
+
+
+def _manager(directory: str | Path) -> ocp.CheckpointManager:
+    return ocp.CheckpointManager(
+        Path(directory).resolve(),
+        options=ocp.CheckpointManagerOptions(
+            max_to_keep=1, enable_async_checkpointing=False
+        ),
+    )
