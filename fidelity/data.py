@@ -10,6 +10,8 @@ The functions of `fidelity.resample` can be imported from here too.
 Shapes: `N` examples, `H` x `W` pixels, `K` channels, `C` classes.
 """
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -112,7 +114,7 @@ def load(
     if colon and place and form == "tfds":
         return sources.tfds(place, data_dir, image_size)
     if colon and place and form in _PREFIXES:
-        return _PREFIXES[form](place, image_size)
+        return _PREFIXES[form](Path(place).expanduser(), image_size)
     if spec in _BUILDERS:
         source = _BUILDERS[spec](data_dir, image_size)
         if not isinstance(source, Source):
@@ -133,6 +135,11 @@ def statistics(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
     Returns:
         `(mean [K], std [K])` float32. A channel that never varies gets std 1, so that
         `normalize` stays finite.
+
+    Example:
+        >>> mean, std = statistics(load("mnist5k").train)
+        >>> round(float(mean[0]), 2), round(float(std[0]), 2)
+        (0.13, 0.31)
     """
     # Histograms are exact and small, where float64 pixels would need eightfold memory.
     channels = dataset.images.shape[-1]
@@ -206,6 +213,12 @@ def augment(key: jax.Array, image: jax.Array, *, pad: int, flip: bool) -> jax.Ar
 
     Raises:
         ValueError: a negative `pad`, or an image of another rank.
+
+    Example:
+        >>> images = jnp.zeros((8, 28, 28, 1), jnp.uint8)
+        >>> keys = jax.random.split(jax.random.key(0), 8)
+        >>> jax.vmap(lambda k, x: augment(k, x, pad=2, flip=False))(keys, images).shape
+        (8, 28, 28, 1)
     """
     if pad < 0:
         raise ValueError(f"pad must be >= 0, got {pad}")

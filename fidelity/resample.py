@@ -70,6 +70,12 @@ def split(dataset: Dataset, fraction: float, *, seed: int) -> tuple[Dataset, Dat
 
     Raises:
         ValueError: a fraction outside `(0, 1)`, or a part would be empty.
+
+    Example:
+        >>> from fidelity.data import load
+        >>> rest, held_out = split(load("mnist5k").train, 0.1, seed=0)
+        >>> class_counts(held_out, 10).tolist()
+        [40, 40, 40, 40, 40, 40, 40, 40, 40, 40]
     """
     size = len(dataset.labels)
     held_out = round(fraction * size) if 0 < fraction < 1 else 0
@@ -174,6 +180,12 @@ def long_tail(
 
     Raises:
         ValueError: a class has too few examples, or see `long_tail_counts`.
+
+    Example:
+        >>> from fidelity.data import load
+        >>> tailed = long_tail(load("mnist5k").train, 20, seed=0)
+        >>> class_counts(tailed, 10).tolist()
+        [400, 286, 205, 147, 105, 75, 54, 38, 27, 20]
     """
     available = np.bincount(dataset.labels)
     num_classes = len(available)

@@ -23,6 +23,7 @@ from fidelity.data import (
     register,
     statistics,
 )
+from fidelity.sources import mnist5k
 
 FASHION = [
     Path("/usr/share/datasets/fashion-mnist"),  # apt-get install dataset-fashion-mnist
@@ -77,7 +78,7 @@ def test_image_size():
 
 @pytest.fixture
 def registry(monkeypatch):
-    monkeypatch.setattr(data, "_BUILDERS", dict(data._BUILDERS))
+    monkeypatch.setattr(data, "_BUILDERS", {"mnist5k": mnist5k})
 
 
 def stripes(data_dir, image_size):
@@ -138,8 +139,8 @@ def test_statistics_against_numpy(images):
     assert mean.dtype == std.dtype == np.float32
     # The definition: a normalised training set has mean 0 and deviation 1.
     z = np.asarray(normalize(images, mean, std), np.float64)
-    np.testing.assert_allclose(z.mean((0, 1, 2)), 0, atol=1e-4)
-    assert np.all(np.isclose(z.std((0, 1, 2)), 1, atol=1e-3) | (std == 1))
+    np.testing.assert_allclose(z.mean((0, 1, 2)), 0, atol=1e-3)
+    assert np.all(np.isclose(z.std((0, 1, 2)), 1, atol=3e-3) | (std == 1))
 
 
 def test_statistics_span_several_chunks():
