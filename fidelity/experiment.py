@@ -5,7 +5,7 @@ the artefact; a study that was killed goes on where it stopped.
 
     output/study.json
     output/reference/seed0/{result.json, predictions.npz, checkpoint/}
-    output/80pct/kd/seed0/{result.json, predictions.npz, network.npz, checkpoint/}
+    output/80pct/kd/seed0/{result.json, predictions.npz, network.fid, checkpoint/}
 """
 
 import dataclasses
@@ -319,9 +319,10 @@ def _compressed(
         on_epoch=lambda record: on_epoch(job, record),
     )
     seconds = time.perf_counter() - start
-    exported = export(module, recipe, variables, small, parts, folder / "network.npz")
+    exported = export(module, recipe, variables, small, parts, folder / "network.fid")
     # What is measured is what was written, read back.
-    shipped = quantize.from_integers(artifact.load(folder / "network.npz")[0])
+    loaded, _ = artifact.load(folder / "network.fid")
+    shipped = jax.device_put(quantize.from_integers(loaded))
     logits = {
         "test": predict_all(small.trainer.predict, shipped, parts.test),
         "held_out": predict_all(small.trainer.predict, shipped, parts.held_out),
