@@ -52,8 +52,8 @@ def setup() -> None:
 
 
 @contextlib.contextmanager
-def progress(description: str, total: int) -> Iterator[Callable[[str], None]]:
-    """A progress bar; the yielded function moves it by one and shows a message."""
+def progress(description: str, total: int) -> Iterator[Callable[..., None]]:
+    """A progress bar; the yielded `advance(message="", steps=1)` moves it."""
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -66,8 +66,8 @@ def progress(description: str, total: int) -> Iterator[Callable[[str], None]]:
     ) as bar:
         task = bar.add_task(description, total=total, message="")
 
-        def advance(message: str = "") -> None:
-            bar.update(task, advance=1, message=message)
+        def advance(message: str = "", steps: int = 1) -> None:
+            bar.update(task, advance=steps, message=message)
 
         yield advance
 

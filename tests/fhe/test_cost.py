@@ -1,0 +1,75 @@
+"""Costs and risks of programs, by hand-computed numbers."""
+
+import math
+
+import numpy as np
+import pytest
+
+import fhe
+from fhe import cost, gates, noise
+from fhe.cost import Rates
+
+
+@pytest.fixture(scope="module")
+def adder():
+    return fhe.compile("int add(int a, int b) { return a + b; }", objective="size")
+
+
+@pytest.mark.parametrize(
+    ("latency", "throughput", "expected"),
+    [(1.0, 1e9, "levels"), (0.0, 10.0, "gates")],
+)
+def test_seconds_at_both_ends(adder, latency, throughput, expected):
+    found = cost.seconds(adder, Rates(latency, throughput))
+    if expected == "levels":
+        assert found == adder.depth
+    else:
+        assert found == pytest.approx(adder.num_bootstraps / 10)
+
+
+def test_latency_bound_share(adder):
+    assert cost.latency_bound(adder, Rates(1.0, 1e9)) == 1.0
+    assert cost.latency_bound(adder, Rates(0.0, 10.0)) == 0.0
+
+
+def test_report(adder):
+    found = fhe.report(adder, fhe.R64, Rates(1.0, 1e9))
+    assert found.bootstraps == adder.num_bootstraps == sum(found.kinds.values())
+    assert found.levels == adder.depth == len(found.widths) == found.seconds
+    assert found.security_bits >= 128
+    worst = noise.failure_probability(fhe.R64, gates.MAJ3)
+    assert 0 < found.failure <= found.bootstraps * worst
+    assert fhe.report(adder, fhe.R64).seconds is None
+
+
+def test_failure_of_a_program_is_the_sum_over_its_gates(adder):
+    one = adder.weights[:1], adder.offset[:1]
+    single = noise.program_failure(fhe.R64, *one)
+    many = noise.program_failure(
+        fhe.R64, np.repeat(one[0], 1000, 0), np.repeat(one[1], 1000)
+    )
+    assert many == pytest.approx(1000 * single, rel=1e-6)
+
+
+def test_stronger_set_fails_less(adder):
+    failures = [fhe.report(adder, s).failure for s in (fhe.R64, fhe.R128)]
+    assert math.log2(failures[1]) < math.log2(failures[0]) - 50
+
+
+def test_ax_gates_are_refused_under_the_default_set():
+    circuit = fhe.compile("int f(int a, int b, int c) { return a ^ (b & c); }")
+    fhe.check_gates(circuit, fhe.R64)
+    fused = fhe.compile(
+        "int f(int a, int b, int c) { return a ^ (b & c); }", allow_ax=True
+    )
+    assert fused.counts == {"ax3": 32}
+    fhe.check_gates(fused, fhe.R64X)
+    limit = fhe.report(fused, fhe.R64X).failure * 2
+    with pytest.raises(ValueError, match="R64x"):
+        fhe.check_gates(fused, fhe.R64, limit)
+
+
+def test_measured_rates_are_plausible(toy):
+    found = fhe.measure_rates(toy[1], narrow=4, wide=16, repeats=1)
+    assert found.latency > 0
+    assert 4 / found.latency < 50 * found.throughput
