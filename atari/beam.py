@@ -1,0 +1,224 @@
+"""The TIA's beam: it follows the CPU, draws pixels and latches collisions.
+
+`advance` moves it over one window of up to 32 pixels. Objects are bit masks of the
+window (bit i is pixel i), so a window's pixels and all fifteen collisions take a few
+word operations, elementwise for consoles in lock-step.
+"""
+
+from typing import NamedTuple
+
+import jax
+from jax import numpy as jnp
+
+from atari.bits import Bool, Int, Word, pick, reverse8, spread2, spread4
+from atari.tia import BLANK, LINE, WIDTH, Tia
+
+WINDOW = 32
+
+
+class Pixels(NamedTuple):
+    """A window of 32 pixels on its way to the frame buffer."""
+
+    row: Int
+    column: Int  # of the first pixel, a multiple of 32
+    valid: Word  # pixels that the beam passed
+    black: Word
+    player0: Word  # who owns the pixel; no owner is background
+    player1: Word
+    playfield: Word
+    colours: tuple[Int, Int, Int, Int]  # background, playfield, player 0, player 1
+
+
+def _place(shape: Word, position: Int, column: Int) -> Word:
+    """Bits of a shape of up to 32 pixels at `position` that fall in the window."""
+    ahead = column - jnp.where(position >= WIDTH, position - WIDTH, position)
+    ahead = jnp.where(ahead < 0, ahead + WIDTH, ahead)
+    behind = WIDTH - ahead
+    tail = shape >> jnp.minimum(ahead, 31).astype(jnp.uint32)
+    head = shape << jnp.minimum(behind, 31).astype(jnp.uint32)
+    none = jnp.uint32(0)
+    return jnp.where(ahead < 32, tail, none) | jnp.where(behind < 32, head, none)
+
+
+def _copies(shape: Word, position: Int, nusiz: Int, first: Bool, column: Int) -> Word:
+    """A player or missile with the copies that NUSIZ asks for."""
+    mode = nusiz & 7
+    none = jnp.uint32(0)
+    # Second copy at 16, 32 or 64 pixels; third at twice the distance.
+    step = jnp.where(mode == 4, 64, jnp.where((mode == 2) | (mode == 6), 32, 16))
+    second = (mode == 1) | (mode == 2) | (mode == 3) | (mode == 4) | (mode == 6)
+    third = (mode == 3) | (mode == 6)
+    drawn = jnp.where(first, _place(shape, position, column), none)
+    drawn |= jnp.where(second, _place(shape, position + step, column), none)
+    return drawn | jnp.where(third, _place(shape, position + 2 * step, column), none)
+
+
+def _player(grp: Int, refp: Int, nusiz: Int, position: Int, late: Int, x: Int) -> Word:
+    shape = jnp.where(refp == 0, reverse8(grp), grp).astype(jnp.uint32)
+    mode = nusiz & 7
+    double, quad = mode == 5, mode == 7
+    shape = jnp.where(quad, spread4(shape), jnp.where(double, spread2(shape), shape))
+    # A stretched player comes one pixel later.
+    position = position + jnp.where(double | quad, 1, 0)
+    return _copies(shape, position, nusiz, late == 0, x)
+
+
+def _bar(size: Int) -> Word:
+    """A missile or ball of 1, 2, 4 or 8 pixels."""
+    width = jnp.uint32(1) << (size & 3).astype(jnp.uint32)
+    return (jnp.uint32(1) << width) - jnp.uint32(1)
+
+
+def _below(count: Int) -> Word:
+    """The lowest `count` (0 to 32) bits set."""
+    ones = jnp.uint32(0xFFFFFFFF) >> jnp.clip(32 - count, 0, 31).astype(jnp.uint32)
+    return jnp.where(count > 0, ones, jnp.uint32(0))
+
+
+def _objects(tia: Tia, x: Int) -> tuple[tuple[Word, ...], Bool]:
+    """The six objects from pixel `x`, and whether only the last of them is on.
+
+    Players, missiles, ball, playfield.
+    """
+    none = jnp.uint32(0)
+    grp0 = jnp.where(tia.vdelp0 != 0, tia.old_grp0, tia.grp0)
+    grp1 = jnp.where(tia.vdelp1 != 0, tia.old_grp1, tia.grp1)
+    p0 = _player(grp0, tia.refp0, tia.nusiz0, tia.p0, tia.late0, x)
+    p1 = _player(grp1, tia.refp1, tia.nusiz1, tia.p1, tia.late1, x)
+
+    always = tia.enam0 == tia.enam0
+    size0 = (tia.nusiz0 >> 4) | jnp.where(tia.star_shape == 1, 1, 0)
+    m0 = _copies(_bar(size0), tia.m0, tia.nusiz0, always, x)
+    m1 = _copies(_bar(tia.nusiz1 >> 4), tia.m1, tia.nusiz1, always, x)
+    on0 = (tia.enam0 != 0) & (tia.resmp0 == 0)
+    on1 = (tia.enam1 != 0) & (tia.resmp1 == 0)
+    m0 = jnp.where(on0 & (tia.star_shape != 2), m0, none)
+    m1 = jnp.where(on1, m1, none)
+
+    enabl = jnp.where(tia.vdelbl != 0, tia.old_enabl, tia.enabl)
+    ball = _place(_bar(tia.ctrlpf >> 4), tia.ball, x)
+    ball = jnp.where(enabl != 0, ball, none)
+
+    left = tia.playfield
+    right = jnp.where(tia.reflect != 0, tia.mirrored, left)
+    cells = jnp.where(x == 128, right >> 12, (left | (right << 20)) >> (x >> 2))
+    field = spread4((cells & 0xFF).astype(jnp.uint32))
+    alone = (grp0 == 0) & (grp1 == 0) & ~on0 & ~on1 & (enabl == 0)
+    return (p0, p1, m0, m1, ball, field), alone
+
+
+def _pairs(objects: tuple[Word, ...]) -> Int:
+    """Collision latches of one window, two bits a CX register from CXM0P up."""
+    p0, p1, m0, m1, ball, field = objects
+    pairs = (
+        *(m0 & p1, m0 & p0, m1 & p0, m1 & p1, p0 & field, p0 & ball, p1 & field),
+        *(p1 & ball, m0 & field, m0 & ball, m1 & field, m1 & ball, ball & field),
+        *(None, p0 & p1, m0 & m1),
+    )
+    found = jnp.where(p0 != p0, 1, 0)
+    for bit, pair in enumerate(pairs):
+        if pair is not None:
+            found |= jnp.where(pair != 0, 1 << bit, 0)
+    return found
+
+
+def _start_line(tia: Tia, where: Bool) -> Tia:
+    """What the end of a line latches."""
+    star = where & (tia.star != 0)
+    line = (tia.star_line + 1) & 3
+    drift = pick(line, (18, 33, 0, 17))
+    m0 = jnp.where(tia.m0 < drift, tia.m0 - drift + WIDTH, tia.m0 - drift)
+    shape = jnp.where(line == 1, 1, jnp.where(line == 2, 2, 0))
+    return tia._replace(
+        clock=jnp.where(where, 0, tia.clock),
+        row=jnp.where(where, tia.row + 1, tia.row),
+        reflect=jnp.where(where, tia.ctrlpf & 1, tia.reflect),
+        late0=jnp.where(where, 0, tia.late0),
+        late1=jnp.where(where, 0, tia.late1),
+        star_line=jnp.where(star, line, tia.star_line),
+        star_shape=jnp.where(star, shape, tia.star_shape),
+        m0=jnp.where(star, m0, tia.m0),
+    )
+
+
+def behind(tia: Tia, first_line: Int, lines: Int, clock: Int) -> Bool:
+    """Whether pixels before `clock` are still to be drawn."""
+    start = tia.frame_start + first_line * LINE
+    at = tia.frame_start + (tia.origin + tia.row) * LINE + tia.clock
+    stop = start + lines * LINE
+    return (clock >= start) & (jnp.minimum(clock, stop) > at)
+
+
+def advance(
+    tia: Tia, first_line: Int, lines: Int, target: Int
+) -> tuple[Tia, Pixels, Bool]:
+    """Moves the beam towards the clock `target`, at most to the end of its window.
+
+    Lines outside the picture, of which `first_line` and `lines` tell, take no time and
+    latch no collisions.
+
+    Returns:
+      The TIA, the pixels passed, and whether the beam is there.
+    """
+    start = tia.frame_start + first_line * LINE
+    stop = start + lines * LINE
+    at = tia.frame_start + (tia.origin + tia.row) * LINE + tia.clock
+    left = jnp.minimum(target, stop) - at
+    moves = (left > 0) & (target >= start)
+    left = jnp.where(moves, left, 0)
+    # A line ends when the beam leaves it, not when it comes to the edge.
+    tia = _start_line(tia, moves & (tia.clock == LINE))
+    x = jnp.maximum(tia.clock - BLANK, 0) & -WINDOW
+    end = jnp.minimum(tia.clock + left, BLANK + WINDOW + x)
+
+    before = _below(tia.clock - BLANK - x)
+    valid = _below(end - BLANK - x) & ~before
+    objects, alone = _objects(tia, x)
+    p0, p1, m0, m1, ball, field = objects
+    visible = (tia.vblank & 2) == 0
+    none, ones = jnp.uint32(0), jnp.uint32(0xFFFFFFFF)
+    lit = jnp.where(visible, valid, none)
+    found = _pairs(tuple(part & lit for part in objects))
+
+    flags = tia.ctrlpf & 6
+    score = (flags == 2) | ((flags == 6) & alone)
+    over = (flags >= 4) & ~score  # playfield and ball before the players
+    left_half = jnp.where(x < 64, ones, jnp.where(x == 64, jnp.uint32(0xFFFF), none))
+    front = jnp.where(over, ball | field, none)
+    scored = jnp.where(score, field, none)
+    player0 = (p0 | m0 | (scored & left_half)) & ~front
+    player1 = (p1 | m1 | (scored & ~left_half)) & ~front & ~player0
+    comb = (tia.comb != 0) & (x == 0)
+    pixels = Pixels(
+        row=tia.row,
+        column=x,
+        valid=valid,
+        black=jnp.where(visible, jnp.where(comb, jnp.uint32(0xFF), none), ones),
+        player0=player0,
+        player1=player1,
+        playfield=(ball | field) & ~player0 & ~player1,
+        colours=(tia.colubk, tia.colupf, tia.colup0, tia.colup1),
+    )
+    passed = (tia.clock < BLANK + 8) & (end >= BLANK + 8)
+    there = left - (end - tia.clock) <= 0
+    tia = tia._replace(
+        collisions=tia.collisions | found,
+        comb=jnp.where(passed, 0, tia.comb),
+        clock=end,
+    )
+    return tia, pixels, there
+
+
+def paint(pixels: Pixels, old: jax.Array) -> jax.Array:
+    """Palette indices of a window, uint8[32], over what the buffer held before."""
+    i = jnp.arange(WINDOW, dtype=jnp.uint32)
+
+    def owns(mask: Word) -> jax.Array:
+        return ((mask >> i) & 1) != 0
+
+    background, playfield, player0, player1 = pixels.colours
+    colour = jnp.where(owns(pixels.playfield), playfield, background)
+    colour = jnp.where(owns(pixels.player1), player1, colour)
+    colour = jnp.where(owns(pixels.player0), player0, colour)
+    colour = jnp.where(owns(pixels.black), 0, colour)
+    return jnp.where(owns(pixels.valid), colour.astype(jnp.uint8), old)

@@ -1,0 +1,59 @@
+"""Small integer functions shared by the chips; all are elementwise."""
+
+from collections.abc import Sequence
+from typing import Protocol, TypeAlias, TypeVar
+
+import jax
+from jax import numpy as jnp
+
+Int: TypeAlias = jax.Array  # int32, a scalar or one entry a console
+Word: TypeAlias = jax.Array  # uint32
+Bool: TypeAlias = jax.Array
+Tree = TypeVar("Tree")
+
+
+class Settle(Protocol):
+    """The identity, as a hint that its argument is worth storing.
+
+    What follows uses the values more than once; without the hint a compiler may compute
+    them again for each use.
+    """
+
+    def __call__(self, tree: Tree, /) -> Tree:
+        """The tree itself."""
+
+
+def unsettled(tree: Tree, /) -> Tree:
+    """No hint."""
+    return tree
+
+
+def pick(index: jax.Array, values: Sequence[int | jax.Array]) -> jax.Array:
+    """`values[index]` for a handful of values, as selects; the last one by default."""
+    chosen = jnp.asarray(values[-1], jnp.int32)
+    for i in reversed(range(len(values) - 1)):
+        chosen = jnp.where(index == i, values[i], chosen)
+    return chosen
+
+
+def reverse8(byte: jax.Array) -> jax.Array:
+    """The eight low bits in reverse order."""
+    byte = ((byte & 0x0F) << 4) | ((byte >> 4) & 0x0F)
+    byte = ((byte & 0x33) << 2) | ((byte >> 2) & 0x33)
+    return ((byte & 0x55) << 1) | ((byte >> 1) & 0x55)
+
+
+def spread2(byte: jax.Array) -> jax.Array:
+    """Eight bits to sixteen, each twice as wide; uint32."""
+    word = (byte | (byte << 4)) & 0x0F0F
+    word = (word | (word << 2)) & 0x3333
+    word = (word | (word << 1)) & 0x5555
+    return word * 3
+
+
+def spread4(byte: jax.Array) -> jax.Array:
+    """Eight bits to thirty-two, each four times as wide; uint32."""
+    word = (byte | (byte << 12)) & 0x000F000F
+    word = (word | (word << 6)) & 0x03030303
+    word = (word | (word << 3)) & 0x11111111
+    return word * 15

@@ -1,0 +1,476 @@
+"""The console: CPU, TIA, RIOT and cartridge on one bus, run frame by frame.
+
+`step` is written once, on one console's integers, against a `Memory` that reads and
+writes bytes. `run_frame` is for one console too; under `jax.vmap` all consoles step in
+lock-step until the last has finished its frame. Timing, undriven reads and the rules
+of a frame are those of ALE 0.12, instruction by instruction.
+
+Example:
+  >>> cart = cartridge.load(image)
+  >>> state = jax.jit(run_frame)(cart, power_on(cart), neutral())
+  >>> screen(state).shape
+  (210, 160)
+"""
+
+import functools
+from typing import Any, NamedTuple, Protocol, Self
+
+import jax
+import numpy as np
+from jax import lax, numpy as jnp
+
+from atari import beam, cartridge, cpu as cpus, random, riot as riots, tia as tias
+from atari.bits import Bool, Int, Settle, Tree, unsettled
+from atari.cartridge import Cartridge, Mapper
+from atari.cpu import Cpu
+from atari.riot import Riot
+from atari.tia import NEVER, WIDTH, Tia
+
+INSTRUCTIONS = 25_000
+"""Instructions after which a frame is cut short."""
+
+_IDLE = -1  # no write on its way to the TIA
+_FAR = -(1 << 29)
+
+
+class Memory(Protocol):
+    """Bytes by physical index: RAM below `cartridge.RAM_SIZE`, then the image."""
+
+    def read(self, index: Int) -> Int:
+        """The byte, int32."""
+
+    def write(self, index: Int, value: Int, where: Bool) -> Self:
+        """The memory with one byte of RAM replaced, if `where`."""
+
+
+class Inputs(NamedTuple):
+    """Controllers and switches for one frame; every field is int32[]."""
+
+    swcha: Int  # joystick directions, active low; left port in the high nibble
+    swchb: Int  # switches: 1 reset, 2 select (both active low), 8 colour, 0x40, 0x80
+    fire0: Int  # 1 pressed
+    fire1: Int
+    ohms0: Int  # paddles; 0 and tia.NEVER read as constants
+    ohms1: Int
+    ohms2: Int
+    ohms3: Int
+
+
+class Core(NamedTuple):
+    """What a step changes besides memory and the screen."""
+
+    cpu: Cpu
+    tia: Tia
+    riot: Riot
+    mapper: Mapper
+    port: Int  # TIA register to be written when the beam has come, or -1
+    port_value: Int
+    port_clock: Int  # when the beam is due
+    port_after_read: Int
+    over: Int  # the frame has ended
+    executed: Int  # instructions in this frame
+
+
+class State(NamedTuple):
+    """One console. A copy of the pytree is a clone of the machine."""
+
+    core: Core
+    ram: jax.Array  # uint8[256]: the console's 128, then a Superchip's
+    screens: jax.Array  # uint8[2, H, 160], palette indices
+    front: Int  # which of the two is drawn
+    partial: Int  # the last frame was cut short
+    greyed: Int  # and its rest was darkened
+
+
+class _Bytes(NamedTuple):
+    """Memory in two arrays."""
+
+    ram: jax.Array
+    rom: jax.Array
+
+    def read(self, index: Int) -> Int:
+        image = jnp.maximum(index - cartridge.RAM_SIZE, 0)
+        in_ram = index < cartridge.RAM_SIZE
+        ram = self.ram[jnp.where(in_ram, index, 0)]
+        return jnp.where(in_ram, ram, self.rom[image]).astype(jnp.int32)
+
+    def write(self, index: Int, value: Int, where: Bool) -> "_Bytes":
+        here = (jnp.arange(self.ram.shape[-1]) == index) & where
+        return self._replace(ram=jnp.where(here, value.astype(jnp.uint8), self.ram))
+
+
+def neutral() -> Inputs:
+    """Nothing pressed, colour, both difficulty switches at B, no paddles."""
+    values = (0xFF, 0x3F, 0, 0, NEVER, NEVER, NEVER, NEVER)
+    return Inputs(*[jnp.int32(value) for value in values])
+
+
+def _choose(where: Bool, new: Any, old: Any) -> Any:
+    return jax.tree.map(lambda a, b: jnp.where(where, a, b).astype(b.dtype), new, old)
+
+
+def running(core: Core) -> Bool:
+    """Whether the frame still goes on."""
+    more = (core.over == 0) & (core.executed < INSTRUCTIONS)
+    return more | (core.port >= 0) | (core.cpu.queued != 0)
+
+
+def step(
+    cart: Cartridge,
+    table: jax.Array,
+    memory: Any,
+    core: Core,
+    inputs: Inputs,
+    settle: Settle = unsettled,
+) -> tuple[Any, Core, beam.Pixels]:
+    """One instruction, or one more window of pixels for a write that waits for them.
+
+    The CPU stalls while a write to the TIA waits for the beam, which moves one window
+    of 32 pixels a step. Nothing happens when the frame is over.
+
+    Args:
+      cart: the cartridge; `cart.rom` is not used.
+      table: `cpu.decode_table()`.
+      memory: a `Memory`.
+      core: the machine's registers.
+      inputs: controllers and switches.
+      settle: see `bits.Settle`.
+    """
+    old_cpu, old_tia = core.cpu, core.tia
+    free = core.port < 0
+    pushing = free & (old_cpu.queued != 0)
+    starts = free & (old_cpu.queued == 0)
+    starts &= (core.over == 0) & (core.executed < INSTRUCTIONS)
+
+    mapper = core.mapper
+
+    def read(address: Int, where: Bool) -> Int:
+        nonlocal mapper
+        mapper = cartridge.touch(cart, mapper, address, where)
+        return memory.read(cartridge.locate(cart, mapper, address))
+
+    now = cpus.fetch(old_cpu, table, read, settle)
+    now, mapper = settle((now, mapper))
+    at, address = old_cpu.cycles + now.cycles, now.address
+    data = read(address, now.reads)
+    riot, dpc = core.riot, mapper.dpc
+    if dpc is not None:
+        value, dpc, hit = cartridge.read_dpc(cart, dpc, address, at, now.reads)
+        data, mapper = jnp.where(hit, value, data), mapper._replace(dpc=dpc)
+    from_tia = (address & 0x1080) == 0
+    from_riot = (address & 0x1280) == 0x0280
+    value, riot = riots.read(
+        riot, address, at, inputs.swcha, inputs.swchb, now.reads & from_riot
+    )
+    data = jnp.where(from_riot, value, data)
+    fire = (inputs.fire0, inputs.fire1)
+    ohms = (inputs.ohms0, inputs.ohms1, inputs.ohms2, inputs.ohms3)
+    seen = tias.read(old_tia, address, now.noise, at, fire, ohms)
+    data = jnp.where(from_tia, seen, data)
+    # A read of the TIA is tried again when the beam has caught up.
+    behind = beam.behind(old_tia, cart.first_line, cart.lines, 3 * at)
+    waits = starts & now.reads & from_tia & behind
+    goes = starts & ~waits
+    data, goes, waits, mapper, riot = settle((data, goes, waits, mapper, riot))
+
+    cpu, out = cpus.execute(old_cpu, now, data)
+    pushed_cpu, pushed = cpus.push(old_cpu)
+    cpu = _choose(goes, cpu, _choose(pushing, pushed_cpu, old_cpu))
+    mapper = _choose(goes, mapper, core.mapper)
+    riot = _choose(goes, riot, core.riot)
+    out = _choose(pushing, pushed, out)
+    where = (goes & out.where) | pushing
+    cpu, out, where, mapper, riot = settle((cpu, out, where, mapper, riot))
+
+    mapper = cartridge.touch(cart, mapper, out.address, where)
+    if mapper.dpc is not None:
+        dpc = cartridge.write_dpc(mapper.dpc, out.address, out.value, where)
+        mapper = mapper._replace(dpc=dpc)
+    index, is_ram = cartridge.written(cart, out.address)
+    memory = memory.write(index, out.value, where & is_ram)
+    to_riot = where & ((out.address & 0x1280) == 0x0280)
+    riot = riots.write(riot, out.address, out.value, cpu.cycles, to_riot)
+
+    to_tia = where & ((out.address & 0x1080) == 0)
+    register, clock = out.address & 0x3F, 3 * cpu.cycles
+    port = jnp.where(to_tia, register, jnp.where(waits, tias.WAIT, core.port))
+    due = jnp.where(waits, 3 * at, core.port_clock)
+    due = jnp.where(to_tia, tias.due(old_tia, register, clock), due)
+    port_value = jnp.where(to_tia, out.value, core.port_value)
+    after_read = jnp.where(to_tia, jnp.where(pushing, 0, 1), core.port_after_read)
+
+    port, due, port_value, after_read = settle((port, due, port_value, after_read))
+    target = jnp.where(port >= 0, due, _FAR)
+    tia, pixels, there = beam.advance(old_tia, cart.first_line, cart.lines, target)
+    there &= port >= 0
+    tia, pixels, there = settle((tia, pixels, there))
+    tia, halt, over = tias.write(
+        tia, port, port_value, cpu.cycles, after_read, cart.combs, cart.pal, there
+    )
+    new = Core(
+        cpu=cpu._replace(cycles=cpu.cycles + halt),
+        tia=tia,
+        riot=riot,
+        mapper=mapper,
+        port=jnp.where(there, _IDLE, port),
+        port_value=port_value,
+        port_clock=due,
+        port_after_read=after_read,
+        over=jnp.where(over, 1, core.over),
+        executed=core.executed + jnp.where(goes, 1, 0),
+    )
+    new = jax.tree.map(lambda a, b: a.astype(b.dtype), new, core)
+    return memory, new, pixels
+
+
+def _begin(cart: Cartridge, state: State) -> State:
+    """Starts a frame, unless the last was cut short and goes on."""
+    core = state.core
+    cycles = core.cpu.cycles
+    mapper = core.mapper
+    if mapper.dpc is not None:
+        dpc = mapper.dpc._replace(cycles=mapper.dpc.cycles - cycles)
+        mapper = mapper._replace(dpc=dpc)
+    fresh = core._replace(
+        cpu=core.cpu._replace(cycles=cycles * 0),
+        tia=tias.start_frame(core.tia, cycles, cart.first_line, cart.pal),
+        riot=riots.rebase(core.riot, cycles),
+        mapper=mapper,
+    )
+    goes_on = state.partial != 0
+    core = _choose(goes_on, core, fresh)
+    return state._replace(
+        core=core._replace(over=core.over * 0, executed=core.executed * 0),
+        front=jnp.where(goes_on, state.front, 1 - state.front),
+        greyed=jnp.where(goes_on, state.greyed, 0),
+    )
+
+
+def _end(cart: Cartridge, state: State) -> State:
+    """Counts the frame's lines; darkens what a frame cut short did not draw."""
+    core = state.core
+    lines = (3 * core.cpu.cycles - core.tia.frame_start) // tias.LINE
+    whole = core.over != 0
+    darken = ~whole & (state.greyed == 0)
+    row = lax.broadcasted_iota(jnp.int32, state.screens.shape, 1) + cart.first_line
+    buffer = lax.broadcasted_iota(jnp.int32, state.screens.shape, 0)
+    rest = darken & (row >= lines) & (buffer == state.front)
+    dark = (state.screens & 0x0F) >> 1
+    tia = core.tia._replace(lines=jnp.where(whole, lines, core.tia.lines))
+    return state._replace(
+        core=core._replace(tia=tia),
+        screens=jnp.where(rest, dark, state.screens),
+        partial=jnp.where(whole, 0, 1),
+        greyed=jnp.where(whole, 0, 1),
+    )
+
+
+def _put(state: State, pixels: beam.Pixels) -> jax.Array:
+    """The screens with a window of pixels in the one being drawn."""
+    height = state.screens.shape[1]
+    inside = pixels.row < height
+    row = jnp.where(inside, pixels.row, 0)
+    valid = jnp.where(inside, pixels.valid, jnp.uint32(0))
+    start = (state.front, row, pixels.column)
+    old = lax.dynamic_slice(state.screens, start, (1, 1, beam.WINDOW))
+    new = beam.paint(pixels._replace(valid=valid), old.reshape(beam.WINDOW))
+    return lax.dynamic_update_slice(state.screens, new.reshape(old.shape), start)
+
+
+def _advance(
+    render: bool, alive: Bool, cart: Cartridge, state: State, inputs: Inputs
+) -> State:
+    """One step of a frame; `alive` is a True that the compiler cannot foresee."""
+
+    def settle(tree: Tree) -> Tree:
+        # XLA's CPU compiler would fuse all that leads to a value into the loop that
+        # makes it, and so repeat most of the step for each of a hundred values. It does
+        # not look through a conditional. On a GPU a conditional asks the host.
+        kept = lambda t: lax.cond(alive, lambda u: u, _zeros, t)  # noqa: E731
+        return lax.platform_dependent(tree, cpu=kept, default=lambda t: t)
+
+    memory = _Bytes(state.ram, cart.rom)
+    table = cpus.decode_table()
+    memory, core, pixels = step(cart, table, memory, state.core, inputs, settle)
+    screens = _put(state, pixels) if render else state.screens
+    return state._replace(core=core, ram=memory.ram, screens=screens)
+
+
+def _zeros(tree: Tree) -> Tree:
+    return jax.tree.map(jnp.zeros_like, tree)
+
+
+def _lead(tree: Any, batched: Any, size: int) -> Any:
+    """Every leaf with the batch axis in front."""
+    return jax.tree.map(
+        lambda leaf, has: leaf if has else jnp.broadcast_to(leaf, (size, *leaf.shape)),
+        tree,
+        batched,
+    )
+
+
+@functools.cache
+def _runner(render: bool) -> Any:
+    """`run_frame` with a rule for vmap that keeps the loop's condition a scalar.
+
+    A loop whose condition is batched would copy every screen at every step.
+    """
+
+    @jax.custom_batching.custom_vmap
+    def single(cart: Cartridge, state: State, inputs: Inputs) -> State:
+        state = _begin(cart, state)
+        state = lax.while_loop(
+            lambda s: running(s.core),
+            lambda s: _advance(render, s.core.executed >= 0, cart, s, inputs),
+            state,
+        )
+        return _end(cart, state)
+
+    def batch(one_cart: bool, cart: Cartridge, state: State, inputs: Inputs) -> State:
+        axes = (None if one_cart else 0, 0)
+        state = jax.vmap(_begin, axes)(cart, state)
+        go = jax.vmap(functools.partial(_advance, render), (None, *axes, 0))
+        state = lax.while_loop(
+            lambda s: running(s.core).any(),
+            lambda s: go(s.core.executed.max() >= 0, cart, s, inputs),
+            state,
+        )
+        return jax.vmap(_end, axes)(cart, state)
+
+    @functools.cache
+    def batched(one_cart: bool) -> Any:
+        @jax.custom_batching.custom_vmap
+        def many(cart: Cartridge, state: State, inputs: Inputs) -> State:
+            return batch(one_cart, cart, state, inputs)
+
+        @many.def_vmap
+        def _(
+            size: int, has: list, cart: Cartridge, state: State, inputs: Inputs
+        ) -> Any:
+            # Two batch axes are one.
+            joins = lambda leaf: leaf.reshape(-1, *leaf.shape[2:])  # noqa: E731
+            one = one_cart and not any(jax.tree.leaves(has[0]))
+            inner = state.front.shape[1 if has[1].front else 0]
+            if not one:
+                cart = _lead(cart, has[0], size)
+                if one_cart:
+                    cart = jax.tree.map(
+                        lambda leaf: jnp.repeat(leaf[:, None], inner, 1), cart
+                    )
+                cart = jax.tree.map(joins, cart)
+            state = jax.tree.map(joins, _lead(state, has[1], size))
+            inputs = jax.tree.map(joins, _lead(inputs, has[2], size))
+            state = batched(one)(cart, state, inputs)
+            split = lambda leaf: leaf.reshape(size, inner, *leaf.shape[1:])  # noqa: E731
+            out = jax.tree.map(split, state)
+            return out, jax.tree.map(lambda _: True, out)
+
+        return many
+
+    @single.def_vmap
+    def _(size: int, has: list, cart: Cartridge, state: State, inputs: Inputs) -> Any:
+        one = not any(jax.tree.leaves(has[0]))
+        cart = cart if one else _lead(cart, has[0], size)
+        state, inputs = _lead(state, has[1], size), _lead(inputs, has[2], size)
+        out = batched(one)(cart, state, inputs)
+        return out, jax.tree.map(lambda _: True, out)
+
+    return single
+
+
+def run_frame(
+    cart: Cartridge, state: State, inputs: Inputs, render: bool = True
+) -> State:
+    """Emulates one frame: until VSYNC ends, too many lines, or 25,000 instructions.
+
+    Args:
+      cart: the cartridge.
+      state: the console.
+      inputs: controllers and switches during the frame.
+      render: whether to draw the picture (static). Objects collide all the same.
+
+    Returns:
+      The console after the frame; see `screen` and `ram`.
+    """
+    return _runner(render)(cart, state, inputs)
+
+
+def power_on(cart: Cartridge, height: int | None = None) -> State:
+    """A console just switched on, with the reference's random RAM and timer.
+
+    Args:
+      cart: the cartridge.
+      height: rows of the screen buffers; by default the cartridge's `lines`, which
+        must then be concrete. Consoles of one batch need one height.
+    """
+    height = int(cart.lines) if height is None else height
+    first = random.draws(1)
+    zero = cart.start * 0
+    reset_vector = zero
+    core = Core(
+        cpus.reset(reset_vector),
+        tias.reset(zero),
+        riots.reset(zero + int(first.timer[0])),
+        cartridge.reset(cart),
+        *[zero + _IDLE] + [zero] * 5,
+    )
+    state = State(
+        core=core,
+        ram=jnp.asarray(np.concatenate([first.ram, np.zeros(128, np.uint8)])),
+        screens=jnp.zeros((2, height, WIDTH), jnp.uint8),
+        front=zero,
+        partial=zero,
+        greyed=zero,
+    )
+    return system_reset(cart, state, core.riot.timer)
+
+
+def system_reset(
+    cart: Cartridge, state: State, timer: Int, superchip: jax.Array | None = None
+) -> State:
+    """Resets the chips, as by the console's power switch but with RAM kept.
+
+    Args:
+      cart: the cartridge.
+      state: the console.
+      timer: value in which the RIOT's timer wakes up, int32[]; `random.draws` has the
+        reference's.
+      superchip: uint8[128] that cartridge RAM wakes up with; None keeps what it has.
+    """
+    core = state.core
+    zero = core.port * 0
+    timer = jnp.asarray(timer, jnp.int32)
+    mapper = cartridge.reset(cart, core.mapper)
+    memory = _Bytes(state.ram, cart.rom)
+    always = zero == 0
+
+    def read(address: int) -> Int:
+        nonlocal mapper
+        mapper = cartridge.touch(cart, mapper, zero + address, always)
+        return memory.read(cartridge.locate(cart, mapper, zero + address))
+
+    low, high = read(0xFFFC), read(0xFFFD)
+    ram = state.ram
+    if superchip is not None:
+        extra = jnp.where(cart.superchip != 0, superchip, ram[128:])
+        ram = ram.at[128:].set(extra)
+    tia = tias.reset(zero)
+    core = Core(
+        cpus.reset(low | (high << 8)),
+        tia,
+        riots.reset(timer),
+        mapper,
+        *[zero + _IDLE] + [zero] * 5,
+    )
+    # A frame that was cut short goes on after the reset, from the buffer's top.
+    return state._replace(core=core, ram=ram, screens=jnp.zeros_like(state.screens))
+
+
+def screen(state: State) -> jax.Array:
+    """The picture: palette indices, uint8[H, 160]."""
+    return state.screens[state.front]
+
+
+def ram(state: State) -> jax.Array:
+    """The console's RAM, uint8[128]."""
+    return state.ram[:128]

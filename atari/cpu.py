@@ -1,0 +1,293 @@
+"""The 6502 of one console: decode an instruction, then carry it out; branch-free.
+
+`fetch` takes an instruction apart with a table (`atari.opcodes`) and finds its address;
+the console then reads the operand; `execute` does the arithmetic and says what to
+write. Timing is by instruction: all its cycles pass before its operand is read.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+from jax import numpy as jnp
+
+from atari import opcodes
+from atari.bits import Bool, Int, Settle, pick, unsettled
+
+CARRY, ZERO, INTERRUPT, DECIMAL, OVERFLOW, NEGATIVE = 1, 2, 4, 8, 0x40, 0x80
+ALWAYS = 0x30  # bits of P that read as ones: unused, and B on the 6507
+STACK = 0x100
+
+# Reads a byte of ROM or RAM, for the instruction at hand: (address, whether it is one).
+Reader = Callable[[Int, Bool], Int]
+
+_TABLE = opcodes.tables()
+_LAYOUT = opcodes.layout()
+_FLOW, _FLAG, _ALU = opcodes.FLOW, opcodes.FLAG, opcodes.ALU
+
+
+class Cpu(NamedTuple):
+    """Registers; every field is int32[]."""
+
+    a: Int
+    x: Int
+    y: Int
+    s: Int
+    p: Int
+    pc: Int  # 16 bits, of which FE cartridges see A13
+    cycles: Int  # since the frame began
+    queued: Int  # bytes still to be pushed by JSR or BRK: count, then two bytes
+
+
+class Instruction(NamedTuple):
+    """An instruction with its operand's address."""
+
+    words: tuple[Int, Int]  # of the decode table
+    address: Int
+    immediate: Int
+    noise: Int  # last byte on the bus
+    target: Int  # where a jump or pull of PC leads
+    next: Int  # address of the instruction after
+    cycles: Int
+    reads: Bool
+    writes: Bool
+
+    def field(self, name: str) -> Int:
+        """A control field of `opcodes.FIELDS`."""
+        row, shift, mask = _LAYOUT[name]
+        return (self.words[row] >> shift) & mask
+
+
+class Outcome(NamedTuple):
+    """What an instruction writes."""
+
+    address: Int
+    value: Int
+    where: Bool
+
+
+def reset(vector: Int) -> Cpu:
+    """Registers after reset, given the reset vector."""
+    zero = vector * 0
+    return Cpu(zero, zero, zero, zero + 0xFF, zero + ALWAYS, vector, zero, zero)
+
+
+def fetch(
+    cpu: Cpu, table: jax.Array, read: Reader, settle: Settle = unsettled
+) -> Instruction:
+    """Reads and decodes the instruction at PC.
+
+    Args:
+      cpu: registers.
+      table: `decode_table()`, int32[512].
+      read: reads memory, and lets the cartridge see the address.
+      settle: see `bits.Settle`.
+    """
+    always = cpu.pc == cpu.pc
+    opcode = read(cpu.pc, always)
+    opcode, words = settle((opcode, (table[opcode], table[opcode + 256])))
+    part = Instruction(words, *[opcode] * 6, always, always)
+    one, two = part.field("operands") >= 1, part.field("operands") >= 2
+    first = read((cpu.pc + 1) & 0xFFFF, one)
+    second = read((cpu.pc + 2) & 0xFFFF, two)
+    first, second = settle((first, second))
+    word = first | jnp.where(two, second << 8, 0)
+    flow = part.field("flow")
+
+    # A word from memory: an indirect address, a pulled PC, or BRK's vector.
+    pointer = part.field("pointer") != 0
+    at = jnp.where(part.field("pointer_x") != 0, (first + cpu.x) & 0xFF, word)
+    # JMP (xxFF) takes its high byte from the same page.
+    same_page = (at & 0xFF00) | ((at + 1) & 0xFF)
+    high_at = jnp.where(flow == _FLOW["JMP"], same_page, at + 1)
+    pull = cpu.s + jnp.where(flow == _FLOW["RTI"], 2, 1)
+    pulls = (flow == _FLOW["RTS"]) | (flow == _FLOW["RTI"])
+    at = jnp.where(pulls, STACK | (pull & 0xFF), at)
+    high_at = jnp.where(pulls, STACK | ((pull + 1) & 0xFF), high_at)
+    breaks = flow == _FLOW["BRK"]
+    at = jnp.where(breaks, 0xFFFE, at)
+    high_at = jnp.where(breaks, 0xFFFF, high_at)
+    follows = pointer | pulls | breaks
+    low = read(at, follows)
+    high = read(high_at, follows)
+    low, high = settle((low, high))
+    pointed = low | (high << 8)
+
+    base = jnp.where(pointer, pointed, word)
+    index = jnp.where(part.field("index_x") != 0, cpu.x, 0)
+    index = jnp.where(part.field("index_y") != 0, cpu.y, index)
+    address = (base + index) & 0xFFFF
+    address = jnp.where(part.field("zero_page") != 0, address & 0xFF, address)
+    crossed = ((base ^ address) & 0xFF00) != 0
+    extra = jnp.where((part.field("crossing") != 0) & crossed, 1, 0)
+    pulled = part.field("pull") != 0
+    address = jnp.where(pulled, STACK | ((cpu.s + 1) & 0xFF), address)
+    # RTS reads the byte before the one it returns to.
+    address = jnp.where(flow == _FLOW["RTS"], pointed, address)
+    noise = jnp.where(one, first, opcode)
+    noise = jnp.where(two, second, noise)
+    return Instruction(
+        words,
+        address,
+        first,
+        jnp.where(pointer, high, noise),
+        jnp.where(follows & ~pointer, pointed, address),
+        (cpu.pc + 1 + part.field("operands")) & 0xFFFF,
+        part.field("cycles") + extra,
+        (part.field("read") != 0) | (flow == _FLOW["RTS"]),
+        (part.field("write") != 0) | (flow == _FLOW["JSR"]) | breaks,
+    )
+
+
+def decode_table() -> jax.Array:
+    """The decode words of `opcodes.tables`, int32[512]."""
+    return jnp.asarray(_TABLE.reshape(-1))
+
+
+def _modify(kind: Int, value: Int, carry: Int) -> tuple[Int, Int]:
+    """Shift, rotate or count; and the carry after."""
+    results = [value, value << 1, value >> 1, (value << 1) | carry]
+    results += [(value >> 1) | (carry << 7), value + 1, value - 1]
+    left = (kind == 1) | (kind == 3)
+    right = (kind == 2) | (kind == 4)
+    carry = jnp.where(left, value >> 7, jnp.where(right, value & 1, carry))
+    return pick(kind, results) & 0xFF, carry
+
+
+def _decimal(value: Int) -> Int:
+    return (value >> 4) * 10 + (value & 15)
+
+
+def _digits(value: Int) -> Int:
+    value = (value & 0xFF) % 100
+    return ((value // 10) << 4) | (value % 10)
+
+
+def _add(left: Int, right: Int, carry: Int, minus: Bool, ten: Bool) -> tuple:
+    """ADC and SBC, binary and decimal: result, carry, overflow."""
+    borrow = 1 - carry
+    other = jnp.where(minus, right ^ 0xFF, right)
+    total = left + other + carry
+    tens = _decimal(left) + _decimal(right) + carry
+    less = _decimal(left) - _decimal(right) - borrow
+    less = jnp.where(less < 0, less + 100, less)
+    decimal = _digits(jnp.where(minus, less, tens))
+    # Bytes that are no decimal digits can leave less than -100; the reference then
+    # reads before its table of digits, where it keeps the table of `_decimal`.
+    decimal = jnp.where(minus & (less < 0), _decimal(less & 0xFF), decimal)
+    carried = jnp.where(minus, left >= right + borrow, tens > 99)
+    result = jnp.where(ten, decimal, total & 0xFF)
+    beyond = (left ^ total) & (other ^ total)
+    ten_beyond = (left ^ result) & (result ^ right)
+    return (
+        result,
+        jnp.where(ten, carried, total > 0xFF).astype(jnp.int32),
+        (jnp.where(ten, ten_beyond, beyond) & 0x80) >> 7,
+    )
+
+
+def execute(cpu: Cpu, now: Instruction, data: Int) -> tuple[Cpu, Outcome]:
+    """Carries out an instruction whose operand in memory, if any, is `data`."""
+    flow, flag = now.field("flow"), now.field("flag")
+    c, ten = cpu.p & CARRY, (cpu.p & DECIMAL) != 0
+    operand = jnp.where(now.field("immediate") != 0, now.immediate, data)
+
+    a, x, y, s = cpu.a, cpu.x, cpu.y, cpu.s
+    mixed = (a | 0xEE) & operand
+    sources = (operand, a, x, y, s, cpu.p | ALWAYS, a & x, a & operand, s & operand)
+    value = pick(now.field("source"), (*sources, mixed, mixed & x))
+    value, shifted = _modify(now.field("modify"), value, c)
+    above = ((now.address >> 8) + 1) & 0xFF
+    value = jnp.where(now.field("high") != 0, value & above, value)
+
+    alu = now.field("alu")
+    left = pick(now.field("left"), (a, x, y, a & x))
+    minus = alu == _ALU["SBC"]
+    total, added, overflow = _add(left, value, shifted, minus, ten)
+    less = left - value
+    logic = (value, left | value, left & value, left ^ value, total, total, less & 0xFF)
+    result = pick(alu, (*logic, value))
+    adds = minus | (alu == _ALU["ADC"])
+    tests = alu == _ALU["BIT"]
+
+    # ARR: a rotate whose flags come from the adder.
+    arr = now.field("arr") != 0
+    rotated = value
+    before = a & operand
+    fix_low = ((before & 15) + (before & 1)) > 5
+    fix_high = ((before & 0xF0) + (before & 0x10)) > 0x50
+    fixed = jnp.where(fix_low, (rotated & 0xF0) | ((rotated + 6) & 15), rotated)
+    fixed = jnp.where(fix_high, (fixed + 0x60) & 0xFF, fixed)
+    result = jnp.where(arr & ten, fixed, result)
+    arr_carry = jnp.where(ten, fix_high.astype(jnp.int32), (rotated >> 6) & 1)
+    arr_over = jnp.where(ten, before ^ rotated, rotated ^ (rotated << 1)) & 0x40
+
+    carry = pick(
+        now.field("carry"),
+        (
+            c,
+            shifted,
+            jnp.where(adds, added, (less >= 0).astype(jnp.int32)),
+            result >> 7,
+        ),
+    )
+    carry = jnp.where(arr, arr_carry, carry)
+    over = jnp.where(adds, overflow << 6, cpu.p & OVERFLOW)
+    over = jnp.where(tests, value & OVERFLOW, jnp.where(arr, arr_over, over))
+    shown = jnp.where(arr, rotated, result)
+    zero = jnp.where(tests, left & value, shown) == 0
+    nz = jnp.where(zero, ZERO, 0) | jnp.where(tests, value, shown) & NEGATIVE
+    p = (cpu.p & (INTERRUPT | DECIMAL)) | ALWAYS | carry | over
+    sets_nz = (now.field("nz") != 0) | tests
+    p = p | jnp.where(sets_nz, nz, cpu.p & (ZERO | NEGATIVE))
+    mask = pick(flag, (0, CARRY, CARRY, INTERRUPT, INTERRUPT, OVERFLOW, DECIMAL, 8))
+    raised = (flag == _FLAG["SEC"]) | (flag == _FLAG["SEI"]) | (flag == _FLAG["SED"])
+    p = jnp.where(raised, p | mask, p & ~mask)
+    p = jnp.where(flow == _FLOW["BRK"], p | INTERRUPT, p)
+    # Flags pushed by BRK are those before it sets I.
+    pushed_flags = cpu.p | ALWAYS
+    p = jnp.where(now.field("to_p") != 0, data | ALWAYS, p)
+
+    taken = (now.field("branch") != 0) & (
+        ((cpu.p >> now.field("branch_flag")) & 1) == now.field("branch_value")
+    )
+    distance = now.immediate - ((now.immediate & 0x80) << 1)
+    branch = (now.next + distance) & 0xFFFF
+    far = ((branch ^ now.next) & 0xFF00) != 0
+    cycles = now.cycles + jnp.where(taken, jnp.where(far, 2, 1), 0)
+    # JSR pushes the address of its last byte, RTS returns past it.
+    jumps = (flow != 0) & (flow != _FLOW["JAM"])
+    goal = jnp.where(flow == _FLOW["RTS"], (now.target + 1) & 0xFFFF, now.target)
+    pc = jnp.where(taken, branch, jnp.where(jumps, goal, now.next))
+    pc = jnp.where(flow == _FLOW["JAM"], cpu.pc, pc)
+
+    calls, breaks = flow == _FLOW["JSR"], flow == _FLOW["BRK"]
+    back = jnp.where(calls, (now.next - 1) & 0xFFFF, now.next)
+    pushes = (now.field("push") != 0) | calls | breaks
+    queue = jnp.where(breaks, (2 << 16) | (pushed_flags << 8), 1 << 16) | (back & 0xFF)
+    s_next = s + jnp.where(now.field("pull") != 0, 1, 0) - jnp.where(pushes, 1, 0)
+    s_next = s_next + pick(flow, (0, 0, 0, 2, 2, 0))
+    outcome = Outcome(
+        jnp.where(pushes, STACK | s, now.address),
+        jnp.where(calls | breaks, back >> 8, value),
+        now.writes,
+    )
+    cpu = Cpu(
+        a=jnp.where(now.field("to_a") != 0, result, a),
+        x=jnp.where(now.field("to_x") != 0, result, x),
+        y=jnp.where(now.field("to_y") != 0, result, y),
+        s=jnp.where(now.field("to_s") != 0, result, s_next & 0xFF),
+        p=p,
+        pc=pc,
+        cycles=cpu.cycles + cycles,
+        queued=jnp.where(calls | breaks, queue, 0),
+    )
+    return cpu, outcome
+
+
+def push(cpu: Cpu) -> tuple[Cpu, Outcome]:
+    """Pushes the next byte that a JSR or BRK left in the queue."""
+    left = (cpu.queued >> 16) - 1
+    queued = jnp.where(left > 0, (left << 16) | ((cpu.queued >> 8) & 0xFF), 0)
+    outcome = Outcome(STACK | cpu.s, cpu.queued & 0xFF, cpu.queued != 0)
+    return cpu._replace(s=(cpu.s - 1) & 0xFF, queued=queued), outcome

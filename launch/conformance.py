@@ -1,0 +1,469 @@
+r"""Compares the console with ale-py, frame by frame: RAM, screen, reward, lives, end.
+
+Every game is played twice with seeded random actions, without and with sticky actions
+(probability 0.25), from the construction of ALE's console through its search for the
+television standard and all resets. Games run side by side, on one program. Example:
+
+    python -m launch.conformance --games=pong,seaquest --frames=3000 --seed=0
+
+Expected: on 2 CPU cores some 300 frames a second in all, so the example takes a minute;
+all 104 games for 3,000 frames take 15 minutes on a GPU. Prints a table, names the first
+differing frame of every game that differs, and exits with status 1 if any does. The
+last line counts the games that are exact. With --json, games found there are not run
+again. The two-player ROMs (`--games=combat,joust,maze_craze,warlords`) run as bare
+consoles: RAM and screen only.
+"""
+
+import dataclasses
+import functools
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import ale_py
+import jax
+import numpy as np
+from absl import app, flags
+from jax import lax, numpy as jnp
+from rich.table import Table
+
+from atari import console as consoles, controls, game as games, random, rom
+from atari.actions import RESET, Action
+from atari.console import Inputs, State
+from atari.games import Memory
+from atari.games.selection import Move, Press, SoftReset, Step, Until
+from launch import common
+
+_GAMES = flags.DEFINE_list("games", [], "names; all single-player games by default")
+_FRAMES = flags.DEFINE_integer("frames", 3000, "frames of play a game", lower_bound=1)
+_EPISODE = flags.DEFINE_integer("episode", 1000, "frames before a reset is forced")
+_SEED = flags.DEFINE_integer("seed", 0, "of actions and of sticky actions")
+_STICKY = flags.DEFINE_list("sticky", ["0", "0.25"], "probabilities of repeating")
+_BATCH = flags.DEFINE_integer("batch", 104, "games that run side by side")
+_JSON = flags.DEFINE_string("json", "", "file of JSON lines, one a game; resumes")
+
+_HEIGHT = 256
+_WAKES = 600  # resets whose random values are tabulated
+_BARE = "boxing"  # lends its name to a ROM that ALE has no rules for
+
+
+class Request(NamedTuple):
+    """What a player wants of the console in the next tick."""
+
+    inputs: tuple[int, ...]
+    wake: int = -1  # which of the reference's resets comes first, if any
+    probing: bool = False  # ALE has not found out the television standard yet
+    start: bool = False  # the signals start anew after this frame
+    scored: bool = True
+    compare: bool = False  # with what ALE shows now
+
+
+@dataclasses.dataclass
+class Difference:
+    """The first disagreement of one run."""
+
+    frame: int
+    what: str
+    detail: str
+
+
+class Player:
+    """One run of one game: the reference, and what it asks of our console.
+
+    Args:
+      name: the ROM's name.
+      sticky: probability of repeating an action.
+      folder: where ROMs without rules are put under another name.
+      seed: of actions and of sticky actions.
+    """
+
+    def __init__(self, name: str, sticky: float, folder: Path, seed: int = 0):
+        self.name, self.sticky = name, sticky
+        self.bare = rom.properties(name).players > 1
+        self.game = games.load(name)
+        path = Path(ale_py.__file__).parent / "roms" / f"{name}.bin"
+        if self.bare:
+            renamed = folder / name / f"{_BARE}.bin"
+            renamed.parent.mkdir(exist_ok=True)
+            path = Path(shutil.copy(path, renamed))
+            self.game = dataclasses.replace(
+                self.game, settings=games.load(_BARE).settings
+            )
+        self.ale = ale_py.ALEInterface()
+        self.ale.setInt("random_seed", seed)
+        self.ale.setFloat("repeat_action_probability", sticky)
+        self.ale.loadROM(path)
+        self.rng = np.random.default_rng([seed, int(100 * sticky)])
+        self.stream = np.random.RandomState(seed)
+        self.superchip = self.game.rom.kind in ("F8SC", "F6SC")
+        self.draws = random.draws(_WAKES, self.superchip)
+        self.table = _inputs(self.game)
+        self.paddle_max = self.game.settings.paddle_max
+        self.paddle = self.centre = (controls.PADDLE_MIN + self.paddle_max) // 2
+        self.action = 0
+        self.ram = np.zeros(256, np.uint8)
+        self.frame = 0  # of play
+        self.resets = 0
+        self.log: list[tuple[np.ndarray, bool, bool]] = []  # RAM, start, scored
+        self.outcomes: dict[int, tuple[int, int, int]] = {}  # by place in the log
+        self.places: list[int] = []
+        self.difference: Difference | None = None
+
+    def pins(self, action: int, select: bool = False) -> tuple[int, ...]:
+        """Inputs of one frame; turns the paddle."""
+        code = 18 if action == RESET else action
+        row = self.table[int(select)][code].copy()
+        if self.game.rom.paddles:
+            step = int(self.table[2][code][0])
+            if not select:
+                turned = self.paddle + step * controls.PADDLE_STEP
+                low, high = controls.PADDLE_MIN, self.paddle_max
+                self.paddle = min(max(turned, low), high)
+            row[row == -1], row[row == -2] = self.paddle, self.centre
+        return tuple(int(value) for value in row)
+
+    def frames(self, count: int, action: int = 0, **how: Any) -> Iterator[Request]:
+        """Emulates without the player."""
+        for _ in range(count):
+            yield Request(self.pins(action), **how)
+
+    def act(self, action: int, **how: Any) -> Iterator[Request]:
+        """One frame of an action, which may be repeated instead."""
+        draws = self.stream.randint(0, 1 << 32, 2, dtype=np.uint32)
+        if draws[0] / 2**32 >= self.sticky:
+            self.action = action
+        legal = self.action in self.game.settings.legal_actions
+        yield Request(self.pins(self.action if legal else 0), **how)
+
+    def soft_reset(self, **how: Any) -> Iterator[Request]:
+        """RESET held for four frames."""
+        yield from self.frames(3, RESET)
+        yield Request(self.pins(RESET), **how)
+        self.action = 0
+
+    def select(self, step: Step) -> Iterator[Request]:
+        """One step of the selection of a mode."""
+        if isinstance(step, SoftReset):
+            yield from self.soft_reset()
+        elif isinstance(step, Move):
+            yield from self.act(step.action)
+        elif isinstance(step, Press):
+            count = step.frames
+            if step.jitter:
+                draw = int(self.stream.randint(0, 1 << 32, dtype=np.uint32))
+                count += draw % step.jitter
+            for _ in range(count):
+                yield Request(self.pins(0, select=True), scored=False)
+            yield from self.frames(1)
+        else:
+            byte = None if isinstance(step, Until) else self.memory()(step.address)
+            while True:
+                memory = self.memory()
+                if isinstance(step, Until):
+                    if bool(step.test(memory)):
+                        return
+                elif int(memory(step.address)) != int(byte):  # type: ignore[arg-type]
+                    return
+                for inner in step.steps:
+                    yield from self.select(inner)
+
+    def memory(self) -> Memory:
+        """The console's memory now."""
+        return Memory(jnp.asarray(self.ram[:128]), jnp.asarray(self.ram[128:]))
+
+    def reset(self, wake: int) -> Iterator[Request]:
+        """ALE's reset of a game; what is compared is its last frame."""
+        self.paddle = self.centre
+        settings = self.game.settings
+        yield Request(self.pins(0), wake=wake)
+        yield from self.frames(59)
+        yield from self.soft_reset(start=True)
+        if settings.selection and not self.bare:
+            for step in settings.selection.script(self.game.mode):
+                yield from self.select(step)
+        last = (*(() if self.bare else settings.starting_actions),)
+        yield from self.soft_reset(compare=not last)
+        for i, action in enumerate(last):
+            yield Request(self.pins(action), compare=i == len(last) - 1)
+
+    def play(self, frames: int, episode: int) -> Iterator[Request]:
+        """The whole run; a game that ends, or lasts `episode` frames, is reset."""
+        still = consoles.neutral()
+        if self.game.rom.paddles:
+            still = still._replace(ohms0=jnp.int32(0), ohms1=jnp.int32(0))
+        if self.game.rom.paddles == 2:
+            still = still._replace(ohms2=jnp.int32(0), ohms3=jnp.int32(0))
+        idle = tuple(int(value) for value in still)
+        yield Request(idle, wake=1, probing=True)
+        for _ in range(59):
+            yield Request(idle, probing=True)
+        # ALE ends its search with a reset, and then loads the game with another.
+        yield from self.reset(3)
+        wake, since = 4, 0
+        for _ in range(frames):
+            if since == 0 or self.ale.game_over() or since >= episode:
+                self.ale.reset_game()
+                yield from self.reset(wake)
+                wake, since = wake + 1, 0
+                self.resets += 1
+            since += 1
+            yield from self.random_act()
+
+    def random_act(self) -> Iterator[Request]:
+        """One frame of a random action, on both sides."""
+        legal = self.game.settings.legal_actions
+        action = int(legal[self.rng.integers(len(legal))])
+        reward = self.ale.act(ale_py.Action(action))
+        self.outcomes[len(self.log)] = self.signals(reward)
+        self.frame += 1
+        yield from self.act(action, compare=True)
+
+    def signals(self, reward: int) -> tuple[int, int, int]:
+        """Reward, lives and end, from ALE."""
+        over = self.ale.game_over(with_truncation=False)
+        return int(reward), self.ale.lives(), int(over)
+
+    def differ(self, what: str, detail: str, frame: int | None = None) -> None:
+        """Notes the first difference."""
+        if self.difference is None:
+            at = self.frame if frame is None else frame
+            self.difference = Difference(at, what, detail)
+
+    def seen(self, request: Request, ram: np.ndarray, screen: np.ndarray) -> None:
+        """Takes note of our console after a frame, and compares it."""
+        self.ram = ram
+        if request.probing:
+            return
+        self.log.append((ram.copy(), request.start, request.scored))
+        if not request.compare:
+            return
+        expected = self.ale.getRAM()
+        if wrong := np.flatnonzero(expected != ram[:128]).tolist():
+            at = wrong[0]
+            self.differ("RAM", f"{len(wrong)} bytes, {0x80 + at:02X} first")
+        picture = self.ale.getScreen()
+        off = np.argwhere(picture != screen[: picture.shape[0]])
+        if off.size:
+            row, column = off[0]
+            self.differ("screen", f"{len(off)} pixels, row {row} column {column} first")
+
+    def check_signals(self) -> None:
+        """Compares reward, lives and end, which the rules make of the RAM."""
+        if self.bare or self.difference is not None or not self.log:
+            return
+        rams = np.stack([entry[0] for entry in self.log])
+        starts, scored = (np.array([e[i] for e in self.log]) for i in (1, 2))
+        found = np.stack(_score(self.game, rams, starts, scored), 1)
+        for number, (place, expected) in enumerate(self.outcomes.items(), 1):
+            if (got := tuple(found[place])) != expected:
+                detail = f"(reward, lives, end) {expected} expected, {got} found"
+                return self.differ("signals", detail, number)
+
+
+def _inputs(game: games.Game) -> np.ndarray:
+    """Inputs by action and RESET, without and with SELECT; and the paddle's turn."""
+    actions = jnp.array([*Action, RESET], jnp.int32)
+    rows = [
+        jax.vmap(
+            lambda a, s=select: jnp.stack(
+                controls.inputs(game.rom, a, paddle=-1, other_paddle=-2, select=s)
+            )
+        )(actions)
+        for select in (False, True)
+    ]
+    zero = jnp.int32(10 * controls.PADDLE_STEP)
+    limit = 100 * controls.PADDLE_STEP
+    turns = jax.vmap(lambda a: controls.turn(zero, a, limit) - zero)(actions)
+    turns = turns // controls.PADDLE_STEP
+    return np.stack([*rows, jnp.broadcast_to(turns[:, None], rows[0].shape)])
+
+
+def _score(
+    game: games.Game, rams: np.ndarray, starts: np.ndarray, scored: np.ndarray
+) -> list[np.ndarray]:
+    """Reward, lives and end after every frame."""
+
+    @jax.jit
+    def score(rams: Any, starts: Any, scored: Any) -> Any:
+        first = game.rules.start(game.mode)
+
+        def after(signals: Any, frame: tuple[Any, ...]) -> tuple[Any, Any]:
+            ram, start, counts = frame
+            new = game.rules.update(Memory(ram[:128], ram[128:]), signals)
+            signals = jax.tree.map(
+                lambda n, o: jnp.where(counts, n, o).astype(o.dtype), new, signals
+            )
+            signals = jax.tree.map(
+                lambda n, o: jnp.where(start, n, o).astype(o.dtype), first, signals
+            )
+            return signals, (signals.reward, signals.lives, signals.terminal)
+
+        return lax.scan(after, first, (rams, starts, scored))[1]
+
+    return [np.asarray(x).astype(int) for x in score(rams, starts, scored)]
+
+
+def _stack(trees: list[Any]) -> Any:
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
+class Machine:
+    """Consoles side by side, with ROMs of their own."""
+
+    def __init__(self, players: list[Player]):
+        carts = _stack([player.game.cartridge for player in players])
+        probes = carts._replace(
+            pal=carts.pal * 0, lines=jnp.where(carts.pal != 0, 210, carts.lines)
+        )
+        self.players = players
+        power_on = jax.vmap(functools.partial(consoles.power_on, height=_HEIGHT))
+        self.state = jax.jit(power_on)(carts)
+
+        @jax.jit
+        def tick(
+            state: State,
+            inputs: Inputs,
+            wakes: Any,
+            twice: Any,
+            timers: Any,
+            extra: Any,
+            probe: Any,
+        ) -> tuple[State, Any, Any]:
+            woken = jax.vmap(consoles.system_reset)(carts, state, timers, extra)
+            again = jax.vmap(consoles.system_reset)(carts, woken, timers, extra)
+            woken = _select(twice, again, woken)
+            state = _select(wakes, woken, state)
+            used = _select(probe, probes, carts)
+            state = jax.vmap(consoles.run_frame)(used, state, inputs)
+            return state, state.ram, jax.vmap(consoles.screen)(state)
+
+        self.tick = tick
+
+    def run(self, requests: list[Request]) -> tuple[np.ndarray, np.ndarray]:
+        """One frame of every console: RAM and screens."""
+        columns = np.array([r.inputs for r in requests], np.int32).T
+        wakes = np.array([r.wake >= 0 for r in requests])
+        twice = np.array([r.wake == 3 for r in requests])
+        draws = [p.draws for p in self.players]
+        rows = [max(r.wake, 0) for r in requests]
+        timers = np.array([d.timer[i] for d, i in zip(draws, rows, strict=True)])
+        extra = np.stack([d.superchip[i] for d, i in zip(draws, rows, strict=True)])
+        probe = np.array([r.probing for r in requests])
+        inputs = Inputs(*[jnp.asarray(column) for column in columns])
+        timers = timers.astype(np.int32)
+        self.state, ram, screen = self.tick(
+            self.state, inputs, wakes, twice, timers, extra, probe
+        )
+        return np.asarray(ram), np.asarray(screen)
+
+
+def _select(where: Any, new: Any, old: Any) -> Any:
+    return jax.tree.map(
+        lambda a, b: jnp.where(where.reshape(-1, *[1] * (a.ndim - 1)), a, b), new, old
+    )
+
+
+def run(players: list[Player], turns: list[Iterator[Request]], frames: int) -> None:
+    """Serves all turns to their ends, side by side; differences stay in the players.
+
+    Args:
+      players: whose consoles are emulated.
+      turns: of each player, what it asks for, for example `player.play(...)`.
+      frames: of play, for the progress bar.
+    """
+    machine = Machine(players)
+    requests = [next(turn) for turn in turns]
+    going = set(range(len(players)))
+    with common.progress("frames", frames) as advance:
+        shown = 0
+        while going:
+            ram, screen = machine.run(requests)
+            for i in sorted(going):
+                player = players[i]
+                player.seen(requests[i], ram[i], screen[i])
+                following = next(turns[i], None)
+                # A run that differs has nothing more to tell.
+                if following is None or player.difference is not None:
+                    going.remove(i)
+                    following = requests[i]._replace(wake=-1)
+                requests[i] = following
+            least = min((players[i].frame for i in going), default=frames)
+            for _ in range(least - shown):
+                advance(f"{sum(p.difference is not None for p in players)} differ")
+            shown = max(shown, least)
+    for player in players:
+        player.check_signals()
+
+
+def row(name: str, players: list[Player]) -> dict[str, Any]:
+    """What is said of one game."""
+    wrong = [player for player in players if player.difference is not None]
+    result: dict[str, Any] = {
+        "game": name,
+        "kind": players[0].game.rom.kind,
+        "exact": not wrong,
+        "played": sum(player.frame for player in players),
+        "resets": sum(player.resets for player in players),
+        "first_difference": "",
+    }
+    if wrong:
+        first, what = wrong[0], wrong[0].difference
+        assert what is not None
+        result["first_difference"] = (
+            f"sticky {first.sticky:g}, frame {what.frame}: {what.what}, {what.detail}"
+        )
+    return result
+
+
+def main(argv: list[str]) -> None:
+    """Runs the games that --json does not have yet."""
+    del argv
+    common.setup()
+    ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
+    names = _GAMES.value or rom.names()
+    for name in names:
+        rom.properties(name)
+    settings = {"frames": _FRAMES.value, "seed": _SEED.value, "sticky": _STICKY.value}
+    rows: dict[str, dict[str, Any]] = {}
+    if _JSON.value and Path(_JSON.value).exists():
+        for line in Path(_JSON.value).read_text().splitlines():
+            old = json.loads(line)
+            if old["game"] in names and all(old[k] == v for k, v in settings.items()):
+                rows[old["game"]] = old
+    # DPC cartridges have a chip of their own, so they are another program.
+    left = [name for name in names if name not in rows]
+    left.sort(key=lambda name: rom.properties(name).kind == "DPC")
+    with tempfile.TemporaryDirectory() as folder:
+        while left:
+            dpc = rom.properties(left[0]).kind == "DPC"
+            same = [n for n in left if (rom.properties(n).kind == "DPC") == dpc]
+            chosen, left = same[: _BATCH.value], left[len(same[: _BATCH.value]) :]
+            players = [
+                Player(name, float(sticky), Path(folder), _SEED.value)
+                for name in chosen
+                for sticky in _STICKY.value
+            ]
+            turns = [player.play(_FRAMES.value, _EPISODE.value) for player in players]
+            run(players, turns, _FRAMES.value)
+            for name in chosen:
+                own = [player for player in players if player.name == name]
+                rows[name] = row(name, own) | settings | common.machine()
+                if _JSON.value:
+                    common.append_json(_JSON.value, rows[name])
+    table = Table("game", "kind", "frames", "resets", "exact", "first difference")
+    for name in names:
+        r = rows[name]
+        cells = (r["game"], r["kind"], f"{r['played']:,}", str(r["resets"]))
+        table.add_row(*cells, "yes" if r["exact"] else "NO", r["first_difference"])
+    common.console.print(table)
+    exact = sum(r["exact"] for r in rows.values())
+    print(f"{exact} games exact of {len(rows)} games run")
+    if exact < len(rows):
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    app.run(main)
