@@ -322,3 +322,12 @@ def _from_bits(bits: np.ndarray, port: Port) -> np.ndarray:
         spare = np.int64(64 - port.width)
         words = (words << np.uint64(spare)).view(np.int64) >> spare
     return np.asarray(words).astype(port.dtype)
+
+
+def random_inputs(circuit: Circuit, rng: np.random.Generator) -> dict[str, Any]:
+    """Uniform values for every parameter, by name, for `Circuit.pack`."""
+    values = {}
+    for port in circuit.signature.parameters:
+        bits = rng.integers(0, 2, (*port.shape, port.width)).astype(bool)
+        values[port.name] = _from_bits(bits, port)
+    return values

@@ -28,6 +28,7 @@ from PIL import Image, ImageOps
 
 import fhe
 from fhe import params, polynomial, store
+from fhe.circuit import random_inputs
 from launch import circuits, common
 
 _INPUT = flags.DEFINE_string("input", None, "JSON, or a .json, .npz or picture file")
@@ -53,25 +54,11 @@ def picture(path: str, port: fhe.Port) -> np.ndarray:
     return np.asarray(grey).astype(port.dtype)
 
 
-def random_inputs(circuit: fhe.Circuit, seed: int) -> dict[str, Any]:
-    """Uniform values for every parameter."""
-    rng = np.random.default_rng(seed)
-    values = {}
-    for port in circuit.signature.parameters:
-        weights = [1 << i for i in range(port.width)]
-        if port.signed:
-            weights[-1] *= -1
-        bits = rng.integers(0, 2, (port.count, port.width)).astype(object)
-        numbers = (bits * np.array(weights, object)).sum(axis=1)
-        values[port.name] = numbers.astype(port.dtype).reshape(port.shape)
-    return values
-
-
 def read_inputs(text: str | None, circuit: fhe.Circuit) -> dict[str, Any]:
     """Values of the parameters from --input."""
     ports = circuit.signature.parameters
     if text is None:
-        return random_inputs(circuit, _SEED.value)
+        return random_inputs(circuit, np.random.default_rng(_SEED.value))
     kind = Path(text).suffix.lower()
     if kind == ".npz":
         with np.load(text) as saved:

@@ -51,7 +51,7 @@ class Expressions(Inference):
         return self.words.truth(data)
 
     def call(self, node: c_ast.FuncCall) -> Value:
-        """A call; see `Statements`."""
+        """A call; see `Machine`."""
         raise NotImplementedError
 
     # Places

@@ -12,9 +12,9 @@ from pycparser import c_ast
 from fhe.circuit import Port, Signature
 from fhe.compiler import types as ct
 from fhe.compiler.blast import operands
+from fhe.compiler.calls import Machine, parameters_of
 from fhe.compiler.declare import Value, is_constant
 from fhe.compiler.memory import Cell, Object, Pointer
-from fhe.compiler.statements import Statements, parameters_of
 from fhe.compiler.types import CompileError, IntType
 from fhe.compiler.words import Operand, Word, Words
 
@@ -65,7 +65,7 @@ def lower(
         CompileError: where the program leaves the accepted subset.
     """
     words = Words()
-    machine = Statements(words, loop_bound)
+    machine = Machine(words, loop_bound)
     pragmas: list[c_ast.Pragma] = []
     annotated: dict[str, list[str]] = {}
     for item in tree.ext:
@@ -124,7 +124,7 @@ def _public(pragma: c_ast.Pragma) -> list[str]:
     return [name.strip() for name in found.group(1).split(",")]
 
 
-def _choose(machine: Statements, function: str | None) -> c_ast.FuncDef:
+def _choose(machine: Machine, function: str | None) -> c_ast.FuncDef:
     if function is not None:
         if function not in machine.functions:
             names = sorted(machine.functions)
@@ -136,7 +136,7 @@ def _choose(machine: Statements, function: str | None) -> c_ast.FuncDef:
     return visible[-1]
 
 
-def _bind(machine: Statements, node: c_ast.Decl, value: Any) -> _Parameter:
+def _bind(machine: Machine, node: c_ast.Decl, value: Any) -> _Parameter:
     """Makes a parameter's object, of input words or public values."""
     declared = node.type
     pointed = isinstance(declared, (c_ast.ArrayDecl, c_ast.PtrDecl))
@@ -179,7 +179,7 @@ def _bind(machine: Statements, node: c_ast.Decl, value: Any) -> _Parameter:
 
 
 def _fill_public(
-    machine: Statements,
+    machine: Machine,
     node: c_ast.Decl,
     leaves: list[tuple[str, IntType, tuple[int, ...]]],
     slots: list[list[int]],
@@ -200,9 +200,7 @@ def _fill_public(
         content[place] = int(number)
 
 
-def _program(
-    machine: Statements, parameters: list[_Parameter], result: Value
-) -> Program:
+def _program(machine: Machine, parameters: list[_Parameter], result: Value) -> Program:
     """Collects ports: all results; parameters except those that are results alone."""
     results: list[Port] = []
     outputs: list[tuple[Operand, int]] = []

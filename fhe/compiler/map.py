@@ -10,6 +10,7 @@ FPGAs", 2007). With a depth limit, only cuts that keep it compete.
 import dataclasses
 import functools
 import itertools
+import math
 import operator
 from collections.abc import Sequence
 
@@ -136,7 +137,7 @@ class _Mapper:
                 merged = self._merge(n, cuts)
             for cut in merged:
                 leaves, table = cut
-                area = 1 + sum([flow[x] for x in leaves])
+                area = 1 + math.fsum([flow[x] for x in leaves])
                 if table in self.cells.get(len(leaves), ()):
                     time = 1 + max([arrival[x] for x in leaves])
                     usable.append((time, area, cut))

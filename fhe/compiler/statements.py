@@ -14,16 +14,14 @@ from typing import Any
 from pycparser import c_ast
 
 from fhe.compiler import types as ct
-from fhe.compiler.declare import Node, Typedef, Value
+from fhe.compiler.declare import Node, Typedef
 from fhe.compiler.expressions import Expressions
-from fhe.compiler.memory import UNSET, Object, Place, State, merge
+from fhe.compiler.memory import Object, Place, State, merge
 from fhe.compiler.parse import parse_text
-from fhe.compiler.types import Type
 from fhe.compiler.words import Operand, Words
 
 _MOST_ITERATIONS = 1 << 20
 _MOST_ENDLESS = 5000
-_MOST_CALLS = 200
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,13 +40,12 @@ class Exit:
 
 
 class Statements(Expressions):
-    """Runs statements and calls."""
+    """Runs statements; `results` holds the result of each function being run."""
 
     def __init__(self, words: Words, loop_bound: int | None) -> None:
         super().__init__(words, loop_bound)
         self.dead = False
-        self._calls = 0
-        self._results: list[Object | None] = []
+        self.results: list[Object | None] = []
         self._bound: int | None = None
 
     def run(self, node: Node | None) -> list[Exit]:
@@ -133,7 +130,7 @@ class Statements(Expressions):
         return self._exit("continue")
 
     def _return(self, node: c_ast.Return) -> list[Exit]:
-        result = self._results[-1]
+        result = self.results[-1]
         if node.expr is not None:
             value = self.evaluate(node.expr)
             if result is not None:
@@ -369,92 +366,6 @@ class Statements(Expressions):
             exits += self.run(item)
             self.speculative = speculative or bool(exits)
         return exits
-
-    # Calls
-
-    def call(self, node: c_ast.FuncCall) -> Value:
-        """Runs a function's body in place."""
-        name = getattr(node.name, "name", None)
-        arguments = list(node.args.exprs) if node.args is not None else []
-        if name not in self.functions:
-            self.fail(node, f"{name or 'this function'} is not defined in the program")
-        definition = self.functions[name]
-        parameters = parameters_of(definition)
-        if len(arguments) != len(parameters):
-            self.fail(
-                node, f"{name} takes {len(parameters)} arguments, got {len(arguments)}"
-            )
-        values = [self.evaluate(argument) for argument in arguments]
-        scopes, tags = self.scopes, self.tags
-        self.scopes, self.tags = [scopes[0], {}], [tags[0], {}]
-        for parameter, value, argument in zip(
-            parameters, values, arguments, strict=True
-        ):
-            kind = self.parameter_type(parameter)
-            converted = self.convert(value, kind, argument)
-            self.bind(parameter.name, kind, converted)
-        result = self.body(definition)
-        self.scopes, self.tags = scopes, tags
-        return result
-
-    def bind(self, name: str | None, kind: Type, value: Value) -> None:
-        """A parameter's variable."""
-        if name is None:
-            return
-        item = Object(name, kind)
-        data = value.data
-        self.state.add(item, list(data) if isinstance(data, list) else [data])
-        self.scopes[-1][name] = item
-
-    def body(self, definition: c_ast.FuncDef) -> Value:
-        """Runs a function whose parameters are bound; returns its result."""
-        if self._calls >= _MOST_CALLS:
-            self.fail(
-                definition.decl,
-                f"{definition.decl.name} calls itself more than {_MOST_CALLS} deep; "
-                "recursion must end by a condition without secrets",
-            )
-        kind = self.resolve(definition.decl.type.type)
-        result = None
-        if not isinstance(kind, ct.VoidType):
-            result = Object(f"result of {definition.decl.name}", kind)
-            self.state.add(result, [UNSET] * kind.slots)
-        self._calls += 1
-        self._results.append(result)
-        self.join("return", self.run(definition.body))
-        self._results.pop()
-        self._calls -= 1
-        for found in self.scopes[-1].values():
-            if isinstance(found, Object):
-                self.state.cells.pop(found, None)
-        if result is None:
-            return Value(ct.VOID, None)
-        value = self.read(Place(result, 0, (), kind))
-        self.state.cells.pop(result, None)
-        return value
-
-    def parameter_type(self, parameter: c_ast.Decl) -> Type:
-        """A parameter's type; an array means a pointer to its elements."""
-        declared = parameter.type
-        if isinstance(declared, c_ast.ArrayDecl):
-            return ct.PointerType(self.resolve(declared.type))
-        return self.resolve(declared)
-
-
-def parameters_of(definition: c_ast.FuncDef) -> list[c_ast.Decl]:
-    """Declarations of a function's parameters."""
-    arguments = definition.decl.type.args
-    if arguments is None:
-        return []
-    items = list(arguments.params)
-    if len(items) == 1 and isinstance(items[0], c_ast.Typename):
-        return []  # (void)
-    for item in items:
-        if isinstance(item, c_ast.EllipsisParam):
-            coord = definition.decl.coord
-            reason = "variable arguments are not supported"
-            raise ct.CompileError(reason, coord.file, coord.line, coord.column)
-    return items
 
 
 _RUNNERS: dict[str, Callable[[Any, Any], list[Exit]]] = {
