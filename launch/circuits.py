@@ -11,7 +11,7 @@ from rich.table import Table
 from fhe import compiler, formats
 from fhe.circuit import Circuit
 from fhe.cost import Report
-from fhe.params import Params
+from fhe.params import Params, named
 
 _PROGRAM = flags.DEFINE_string("program", None, "C file or netlist", required=True)
 _FUNCTION = flags.DEFINE_string("function", None, "its name; the last one by default")
@@ -42,6 +42,11 @@ def load() -> Circuit:
     return formats.read(
         _PROGRAM.value, depth=_OBJECTIVE.value == "depth", allow_ax=_ALLOW_AX.value
     )
+
+
+def choose_params(circuit: Circuit, name: str | None) -> Params:
+    """The set called `name`, or the default that the program's gates allow."""
+    return named(name or ("R64x" if "ax3" in circuit.counts else "R64"))
 
 
 def table(

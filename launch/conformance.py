@@ -45,8 +45,9 @@ _STICKY = flags.DEFINE_list("sticky", ["0", "0.25"], "probabilities of repeating
 _BATCH = flags.DEFINE_integer("batch", 104, "games that run side by side")
 _JSON = flags.DEFINE_string("json", "", "file of JSON lines, one a game; resumes")
 
-_HEIGHT = 256
+HEIGHT = 256
 _WAKES = 600  # resets whose random values are tabulated
+_NO_SEARCH = ("maze_craze",)  # ALE knows its television standard
 _BARE = "boxing"  # lends its name to a ROM that ALE has no rules for
 
 
@@ -197,12 +198,15 @@ class Player:
         if self.game.rom.paddles == 2:
             still = still._replace(ohms2=jnp.int32(0), ohms3=jnp.int32(0))
         idle = tuple(int(value) for value in still)
-        yield Request(idle, wake=1, probing=True)
-        for _ in range(59):
-            yield Request(idle, probing=True)
-        # ALE ends its search with a reset, and then loads the game with another.
-        yield from self.reset(3)
-        wake, since = 4, 0
+        wake, since = 2, 0
+        if self.name not in _NO_SEARCH:
+            yield Request(idle, wake=1, probing=True)
+            for _ in range(59):
+                yield Request(idle, probing=True)
+            # ALE ends its search with a reset, and then loads the game with another.
+            wake = 3
+        yield from self.reset(wake)
+        wake += 1
         for _ in range(frames):
             if since == 0 or self.ale.game_over() or since >= episode:
                 self.ale.reset_game()
@@ -316,10 +320,10 @@ class Machine:
     def __init__(self, players: list[Player]):
         carts = _stack([player.game.cartridge for player in players])
         probes = carts._replace(
-            pal=carts.pal * 0, lines=jnp.where(carts.pal != 0, 210, carts.lines)
+            pal=carts.pal * 0, lines=jnp.where(carts.lines == 250, 210, carts.lines)
         )
         self.players = players
-        power_on = jax.vmap(functools.partial(consoles.power_on, height=_HEIGHT))
+        power_on = jax.vmap(functools.partial(consoles.power_on, height=HEIGHT))
         self.state = jax.jit(power_on)(carts)
 
         @jax.jit

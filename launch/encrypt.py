@@ -120,8 +120,7 @@ def run() -> None:
     circuit = circuits.load()
     compiled = time.perf_counter() - start
     machine = common.machine()
-    name = _PARAMS.value or ("R64x" if "ax3" in circuit.counts else "R64")
-    chosen = params.named(name)
+    chosen = circuits.choose_params(circuit, _PARAMS.value)
     fhe.check_gates(circuit, chosen)
     inputs = read_inputs(_INPUT.value, circuit)
     expected = circuit.simulate(inputs)

@@ -13,7 +13,7 @@ from pycparser import c_ast, c_generator
 
 from fhe.circuit import Circuit, Port
 from fhe.compiler import parse
-from fhe.compiler.statements import Statements, parameters_of
+from fhe.compiler.calls import Machine, parameters_of
 from fhe.compiler.types import ArrayType, StructType, Type, VoidType, leaves
 from fhe.compiler.words import Words
 
@@ -45,7 +45,7 @@ def _without_const(node: c_ast.Node) -> None:
 def _shim(source: str, circuit: Circuit, function: str, public: dict) -> str:
     """C text of `shim_<function>(n, in, out)` over arrays of 64-bit integers."""
     tree = parse(source)
-    machine = Statements(Words(), None)
+    machine = Machine(Words(), None)
     for item in tree.ext:
         if isinstance(item, c_ast.FuncDef):
             machine.functions[item.decl.name] = item

@@ -27,7 +27,7 @@ CASES = [
         2,
         "chooses between pointers",
     ),
-    ("int f(int x) {\n return x;;\n } }", 3, "}"),
+    ("int f(int x) {\n return x\n}", 3, "}"),
     ("int f(int x) {\n return f(x - 1); }", 1, "deep.*without secrets"),
     ("#define A(x) x\n#error stop here\nint f(int x) { return A(x); }", 2, "stop here"),
     ('#include "nowhere.h"\nint f(int x) { return x; }', 1, "cannot find nowhere.h"),

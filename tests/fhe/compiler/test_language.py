@@ -316,10 +316,12 @@ PROGRAMS: dict[str, str] = {
         #include <stddef.h>
         #include <stdint.h>
         #include <string.h>
-        unsigned long f(bool b, size_t n, ptrdiff_t d, uint_fast16_t x, int_least8_t y) {
+        unsigned long f(bool b, size_t n, ptrdiff_t d, uint_fast16_t x,
+                        int_least8_t y) {
           unsigned long s = sizeof x * 1000 + sizeof y + sizeof(intptr_t) + CHAR_BIT;
           s += UINT8_MAX + INT16_MIN + (INT32_MIN < 0) + (INT64_MIN < 0) + SHRT_MAX;
-          s ^= UINT64_C(0x123456789) + UINT32_MAX + LONG_MAX + (CHAR_MIN < 0) + SIZE_MAX;
+          s ^= UINT64_C(0x123456789) + UINT32_MAX + (CHAR_MIN < 0);
+          s += LONG_MAX ^ SIZE_MAX;
           char *nothing = NULL;
           return s + (b == true ? n : x) + d + y + (nothing == NULL);
         }""",
