@@ -3,8 +3,10 @@
 #include <stdint.h>
 
 #define PIXELS 64
+#ifndef HIDDEN
 #define HIDDEN 8
 #define CLASSES 4
+#endif
 
 #pragma fhe public(first, second)
 uint8_t classify(const uint8_t image[PIXELS], const int8_t first[HIDDEN][PIXELS],

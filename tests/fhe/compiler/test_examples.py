@@ -17,6 +17,10 @@ PROGRAMS = sorted(path.stem for path in EXAMPLES.glob("*.c"))
 rng = np.random.default_rng(7)
 PUBLIC: dict[str, dict[str, Any]] = {
     "logistic_regression": {"weights": rng.integers(-99, 99, 8), "bias": -321},
+    "digits": {
+        "first": rng.integers(-4, 5, (16, 64)),
+        "second": rng.integers(-9, 9, (10, 16)),
+    },
     "network": {
         "first": rng.integers(-4, 5, (8, 64)),
         "second": rng.integers(-9, 9, (4, 8)),
