@@ -10,7 +10,8 @@ Example:
 """
 
 from atari.actions import Action
-from atari.environment import Environment, Info, State, TimeStep, make
+from atari.environment import Environment, make
+from atari.episode import Info, State, TimeStep
 from atari.mixed import Batch, batch
 from atari.presets import PRESETS, Config, config
 from atari.resetting import Bank, autoreset, bank

@@ -10,7 +10,8 @@ import numpy as np
 from jax import numpy as jnp
 
 from atari import environment, resetting
-from atari.environment import Environment, State
+from atari.environment import Environment
+from atari.episode import Info, State
 from atari.resetting import Bank
 
 try:
@@ -171,7 +172,7 @@ class VectorEnv(_Base):
         )
 
 
-def _info(info: environment.Info) -> dict[str, np.ndarray]:
+def _info(info: Info) -> dict[str, np.ndarray]:
     return {
         "lives": np.asarray(info.lives),
         "episode_frame_number": np.asarray(info.frames),

@@ -5,6 +5,7 @@ the console then reads the operand; `execute` does the arithmetic and says what 
 write. Timing is by instruction: all its cycles pass before its operand is read.
 """
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -54,8 +55,7 @@ class Instruction(NamedTuple):
 
     def field(self, name: str) -> Int:
         """A control field of `opcodes.FIELDS`."""
-        row, shift, mask = _LAYOUT[name]
-        return (self.words[row] >> shift) & mask
+        return _field(self.words, name)
 
 
 class Outcome(NamedTuple):
@@ -64,6 +64,11 @@ class Outcome(NamedTuple):
     address: Int
     value: Int
     where: Bool
+
+
+def _field(words: tuple[Int, Int], name: str) -> Int:
+    row, shift, mask = _LAYOUT[name]
+    return (words[row] >> shift) & mask
 
 
 def reset(vector: Int) -> Cpu:
@@ -86,17 +91,17 @@ def fetch(
     always = cpu.pc == cpu.pc
     opcode = read(cpu.pc, always)
     opcode, words = settle((opcode, (table[opcode], table[opcode + 256])))
-    part = Instruction(words, *[opcode] * 6, always, always)
-    one, two = part.field("operands") >= 1, part.field("operands") >= 2
+    part = functools.partial(_field, words)
+    one, two = part("operands") >= 1, part("operands") >= 2
     first = read((cpu.pc + 1) & 0xFFFF, one)
     second = read((cpu.pc + 2) & 0xFFFF, two)
     first, second = settle((first, second))
     word = first | jnp.where(two, second << 8, 0)
-    flow = part.field("flow")
+    flow = part("flow")
 
     # A word from memory: an indirect address, a pulled PC, or BRK's vector.
-    pointer = part.field("pointer") != 0
-    at = jnp.where(part.field("pointer_x") != 0, (first + cpu.x) & 0xFF, word)
+    pointer = part("pointer") != 0
+    at = jnp.where(part("pointer_x") != 0, (first + cpu.x) & 0xFF, word)
     # JMP (xxFF) takes its high byte from the same page.
     same_page = (at & 0xFF00) | ((at + 1) & 0xFF)
     high_at = jnp.where(flow == _FLOW["JMP"], same_page, at + 1)
@@ -114,13 +119,13 @@ def fetch(
     pointed = low | (high << 8)
 
     base = jnp.where(pointer, pointed, word)
-    index = jnp.where(part.field("index_x") != 0, cpu.x, 0)
-    index = jnp.where(part.field("index_y") != 0, cpu.y, index)
+    index = jnp.where(part("index_x") != 0, cpu.x, 0)
+    index = jnp.where(part("index_y") != 0, cpu.y, index)
     address = (base + index) & 0xFFFF
-    address = jnp.where(part.field("zero_page") != 0, address & 0xFF, address)
+    address = jnp.where(part("zero_page") != 0, address & 0xFF, address)
     crossed = ((base ^ address) & 0xFF00) != 0
-    extra = jnp.where((part.field("crossing") != 0) & crossed, 1, 0)
-    pulled = part.field("pull") != 0
+    extra = jnp.where((part("crossing") != 0) & crossed, 1, 0)
+    pulled = part("pull") != 0
     address = jnp.where(pulled, STACK | ((cpu.s + 1) & 0xFF), address)
     # RTS reads the byte before the one it returns to.
     address = jnp.where(flow == _FLOW["RTS"], pointed, address)
@@ -132,10 +137,10 @@ def fetch(
         first,
         jnp.where(pointer, high, noise),
         jnp.where(follows & ~pointer, pointed, address),
-        (cpu.pc + 1 + part.field("operands")) & 0xFFFF,
-        part.field("cycles") + extra,
-        (part.field("read") != 0) | (flow == _FLOW["RTS"]),
-        (part.field("write") != 0) | (flow == _FLOW["JSR"]) | breaks,
+        (cpu.pc + 1 + part("operands")) & 0xFFFF,
+        part("cycles") + extra,
+        (part("read") != 0) | (flow == _FLOW["RTS"]),
+        (part("write") != 0) | (flow == _FLOW["JSR"]) | breaks,
     )
 
 

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import jax
 from jax import numpy as jnp
 
-from atari.environment import Environment, State, TimeStep
+from atari.environment import Environment
+from atari.episode import State, TimeStep
 
 
 class Batch(NamedTuple):

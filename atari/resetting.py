@@ -12,7 +12,8 @@ from typing import Literal, TypeVar
 import jax
 from jax import numpy as jnp
 
-from atari.environment import Environment, State, TimeStep
+from atari.environment import Environment
+from atari.episode import State, TimeStep
 
 T = TypeVar("T")
 

@@ -326,7 +326,7 @@ def write(
         late1=jnp.where(
             to(RESP1), ~lead1, jnp.where(to(NUSIZ1, HMOVE), False, tia.late1 != 0)
         ).astype(jnp.int32),
-        collisions=put(CXCLR, tia.collisions, 0),
+        collisions=jnp.where(to(CXCLR), 0, tia.collisions),
         hmove_at=jnp.where(moving, clock, tia.hmove_at),
         comb=jnp.where(blanked, 1, tia.comb),
         star=jnp.where(stars, 1, jnp.where(moving, 0, tia.star)),

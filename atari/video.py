@@ -8,7 +8,8 @@ import numpy as np
 from PIL import Image
 
 from atari import console as consoles, observe
-from atari.environment import Environment, State
+from atari.environment import Environment
+from atari.episode import State
 
 FRAME_RATE = 60
 

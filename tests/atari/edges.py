@@ -50,12 +50,14 @@ def colour_loss() -> bytes:
 
 
 def too_many_lines() -> bytes:
-    """No VSYNC for some 400 lines; every line draws a colour."""
+    """While a direction is pressed, no VSYNC for 400 lines; some draw a colour."""
     return _image(
         _START
         + _SYNC
         + _LINES.format(200)
-        + "A2 C8 86 09 85 02 CA D0 F9 E6 A0 A5 A0 85 A1"
+        + "AD 80 02 C9 FF F0 09"  # nobody pressed: a short frame
+        + "A2 C8 86 09 85 02 CA D0 F9"
+        + "E6 A0 A5 A0 85 A1"
         + "4C 05 F0"
     )
 
@@ -96,7 +98,7 @@ def late_hmove() -> bytes:
             code += "EA"
         code += "85 2A"
     code += "18"
-    for register, step in zip(range(0x20, 0x25), (0x10, 0x30, 0x50, 0x70, 0xB0)):
+    for register, step in zip(range(0x20, 0x25), (16, 48, 80, 112, 176), strict=True):
         code += f"A5 {register + 0x80:02X} 69 {step:02X} 85 {register + 0x80:02X}"
         code += f"85 {register:02X}"
     return _image(code + "4C 05 F0")

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import ale_py
@@ -39,7 +39,7 @@ class Record:
 
 
 @functools.cache
-def _programs():
+def _programs() -> tuple[Callable, Callable]:
     lanes = jax.vmap
     return (
         jax.jit(lanes(console.run_frame)),

@@ -1,5 +1,7 @@
 """The whole console against ale-py: random code, and rare features by name."""
 
+from pathlib import Path
+
 import edges
 import fuzz
 import jax
@@ -12,8 +14,14 @@ from atari import cartridge, console
 
 FUZZED = 11
 FRAMES = 24
-EDGES = ("partial_frames", "stale_rows", "colour_loss", "too_many_lines")
-EDGES += ("cosmic_ark", "late_hmove")
+EDGES = (
+    "partial_frames",
+    "stale_rows",
+    "colour_loss",
+    "too_many_lines",
+    "cosmic_ark",
+    "late_hmove",
+)
 
 
 @pytest.fixture(scope="module")
@@ -45,10 +53,10 @@ def test_most_random_code_was_compared_to_the_end(
 
 
 def test_partial_frames(records: dict[str, rig.Record]) -> None:
-    """A frame of 25,000 instructions is cut short, darkened, and goes on in the next."""
+    """A frame of 25,000 instructions is cut short and goes on in the next."""
     record = records["partial_frames"]
     assert record.wrong is None
-    assert record.partial.sum() >= 2
+    assert record.partial.any()
     assert not record.partial[:8].any()
     assert not record.partial[-1]
 
@@ -159,7 +167,7 @@ def test_types_are_kept(cart: cartridge.Cartridge) -> None:
 
 
 @pytest.mark.long
-def test_more_random_code_runs_as_in_ale(tmp_path) -> None:
+def test_more_random_code_runs_as_in_ale(tmp_path: Path) -> None:
     """Two hundred cartridges of random code, with random actions."""
     images = [fuzz.cartridge(1000 + seed) for seed in range(200)]
     actions = np.random.default_rng(0).integers(0, 18, 40).tolist()

@@ -1,0 +1,346 @@
+"""An episode of a game: what `reset` and `step` of an environment do.
+
+All functions are for one environment. A step emulates the frames of one action and
+makes an observation of the last two; a reset starts the next episode.
+"""
+
+import dataclasses
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax import lax, numpy as jnp
+
+from atari import (
+    console as consoles,
+    game as games,
+    mersenne,
+    noise as noises,
+    observe,
+    random,
+    reset as resets,
+)
+from atari.actions import Action
+from atari.game import Game, Play
+from atari.mersenne import Twister
+from atari.noise import Noise
+from atari.presets import Config
+from atari.program import ACT, compiled
+
+_NEVER = np.iinfo(np.int32).max
+
+
+class State(NamedTuple):
+    """One environment. Copy the pytree to clone it; edit RAM in `play.console.ram`."""
+
+    play: Play
+    frames: jax.Array  # uint8[2, H, 160] or [2, H, 160, 3]: the two that are pooled
+    stack: jax.Array  # uint8[S, ...]: observations, oldest first
+    elapsed: jax.Array  # int32, frames of this episode that count to its end
+    lives: jax.Array  # int32, at the end of the last step
+    over: jax.Array  # bool, the game has ended or was truncated: reset it
+    wakes: jax.Array  # int32, resets of this console
+    streams: tuple[Twister, Twister] | None  # rng="ale": of actions, of idle actions
+
+
+class Info(NamedTuple):
+    """What is not for the agent's eyes."""
+
+    lives: jax.Array  # int32
+    frames: jax.Array  # int32, of this episode
+    score: jax.Array  # float32, unclipped reward of the step
+    # Before the reset that this step has made; None where steps make none.
+    final_observation: jax.Array | None = None
+
+
+class TimeStep(NamedTuple):
+    """What `reset` and `step` give.
+
+    Attributes:
+      observation: uint8[stack, height, width], with a last axis of 3 for "rgb", or
+        uint8[stack, 128] for "ram"; no first axis if `stack` is None.
+      reward: float32.
+      terminated: bool.
+      truncated: bool.
+      info: `Info`.
+    """
+
+    observation: jax.Array
+    reward: jax.Array
+    terminated: jax.Array
+    truncated: jax.Array
+    info: Info
+
+
+def picture_shape(game: Game, config: Config) -> tuple[int, ...]:
+    """Shape of one observation, before stacking."""
+    if config.observation == "ram":
+        return (128,)
+    size = config.size or (game.rom.height, consoles.WIDTH)
+    return size if config.observation == "grey" else (*size, 3)
+
+
+def _view(game: Game, config: Config, play: Play) -> jax.Array:
+    """What one frame shows, before pooling and resizing."""
+    if config.observation == "ram":
+        return consoles.ram(play.console)
+    convert = observe.grey if config.observation == "grey" else observe.rgb
+    return convert(consoles.screen(play.console), game.rom.pal)
+
+
+def _pool(config: Config, frames: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The observation of two frames, and the frames as they are kept."""
+    picture = frames[0]
+    if config.max_pool and config.observation != "ram":
+        picture = frames.max(0)
+        frames = frames.at[0].set(picture)
+    if config.size is not None and config.observation != "ram":
+        picture = observe.resize(picture, config.size)
+    return picture, frames
+
+
+def _shown(config: Config, stack: jax.Array) -> jax.Array:
+    return stack[0] if config.stack is None else stack
+
+
+def _info(state: State, score: jax.Array) -> Info:
+    return Info(state.lives, state.elapsed, score.astype(jnp.float32))
+
+
+@functools.cache
+def _probed(game: Game) -> consoles.State:
+    """The console as ALE leaves it after its search for the television standard."""
+    known = random.draws(3)
+    cart = game.cartridge._replace(pal=jnp.int32(0), lines=jnp.int32(210))
+    console = consoles.power_on(cart, game.rom.height)
+
+    def probe(console: consoles.State) -> consoles.State:
+        still = consoles.neutral()
+        if game.rom.paddles:  # paddles that nothing has set yet
+            zero = jnp.int32(0)
+            still = still._replace(ohms0=zero, ohms1=zero)
+        console = consoles.system_reset(cart, console, jnp.int32(int(known.timer[1])))
+        console = lax.fori_loop(
+            0, 60, lambda _, c: consoles.run_frame(cart, c, still, False), console
+        )
+        return consoles.system_reset(cart, console, jnp.int32(int(known.timer[2])))
+
+    with jax.ensure_compile_time_eval():
+        return jax.jit(probe)(console)
+
+
+def reset(game: Game, config: Config, key: jax.Array) -> tuple[State, TimeStep]:
+    """A console switched on, the game loaded and reset."""
+    console = consoles.power_on(game.cartridge, game.rom.height)
+    if game.rom.history:
+        console = _probed(game)
+    play = games.insert(game, console)
+    wakes = jnp.int32(resets.FIRST_RESET)
+    streams = None
+    if config.rng == "ale":
+        streams = (mersenne.seed(key), mersenne.seed(key))
+    view = _view(game, config, play)
+    shape = (config.stack or 1, *picture_shape(game, config))
+    state = State(
+        play=play,
+        frames=jnp.zeros((2, *view.shape), jnp.uint8),
+        stack=jnp.zeros(shape, jnp.uint8),
+        elapsed=jnp.int32(0),
+        lives=jnp.int32(0),
+        over=jnp.bool_(True),
+        wakes=wakes,
+        streams=streams,
+    )
+    if game.rom.history or (streams and _draws_in_reset(game)):
+        state = _load(game, config, state)
+    return restart(game, config, key, state, True)
+
+
+def _draws_in_reset(game: Game) -> bool:
+    """Whether the selection of the mode draws random numbers."""
+    program = compiled(game.settings, game.mode)
+    return bool((program.table[0, : program.end] == ACT).any())
+
+
+def _load(game: Game, config: Config, state: State) -> State:
+    """The reset with which ALE ends the loading of a ROM, before any mode is set."""
+    game = dataclasses.replace(game, mode=game.settings.modes[0], difficulty=0)
+    noise: Noise = jax.random.key(0) if state.streams is None else state.streams[0]
+    play, noise, wakes = resets.run(
+        game,
+        state.play,
+        noise,
+        state.wakes - 1,
+        repeat=config.repeat_action_probability,
+        render=False,
+    )
+    streams = state.streams
+    if streams is not None and isinstance(noise, Twister):
+        streams = (noise, streams[1])
+    return state._replace(play=play, wakes=wakes, streams=streams)
+
+
+def restart(
+    game: Game,
+    config: Config,
+    key: jax.Array,
+    state: State,
+    where: jax.Array | bool,
+) -> tuple[State, TimeStep]:
+    """Resets a game, if `where`, from the state it is in."""
+    fire = config.fire_reset and Action.FIRE.value in (
+        game.settings.legal_actions
+        if config.full_actions
+        else game.settings.minimal_actions
+    )
+    noise: Noise
+    streams = state.streams
+    noops = jnp.int32(0)
+    if streams is None:
+        noise, draw = jax.random.split(key)
+        if config.noop_max:
+            noops = jax.random.randint(draw, (), 0, config.noop_max, jnp.int32)
+    else:
+        noise, idle = streams
+        if config.noop_max:
+            drawn, noops = mersenne.below(idle, config.noop_max)
+            idle = _where(where, drawn, idle)
+    play, noise, wakes = resets.run(
+        game,
+        state.play,
+        noise,
+        state.wakes,
+        active=where,
+        repeat=config.repeat_action_probability,
+        fire=fire,
+        idles=noops - int(fire),
+    )
+    if streams is not None and isinstance(noise, Twister):
+        streams = (noise, idle)
+    view = _view(game, config, play)
+    frames = jnp.stack([view, jnp.zeros_like(view)])
+    picture, frames = _pool(config, frames)
+    stack = jnp.zeros_like(state.stack).at[-1].set(picture)
+    if config.fill_stack:
+        stack = jnp.broadcast_to(picture, state.stack.shape)
+    started = State(
+        play=play,
+        frames=frames,
+        stack=stack,
+        elapsed=play.frames if config.count_selection else jnp.int32(0),
+        lives=play.signals.lives,
+        over=play.signals.terminal,
+        wakes=wakes,
+        streams=streams,
+    )
+    state = _where(jnp.asarray(where), started, state)
+    no = jnp.bool_(False)
+    zero = jnp.float32(0)
+    observation = _shown(config, state.stack)
+    return state, TimeStep(observation, zero, no, no, _info(state, zero))
+
+
+class _Frame(NamedTuple):
+    """The carry of a step's loop over frames."""
+
+    play: Play
+    noise: Noise
+    frames: jax.Array
+    elapsed: jax.Array
+    reward: jax.Array  # int32
+    lost: jax.Array  # bool, fewer lives than at the last step, but some
+    ends: jax.Array  # bool, nothing more happens in this step
+
+
+def step(
+    game: Game,
+    config: Config,
+    codes: tuple[int, ...],
+    key: jax.Array,
+    state: State,
+    action: jax.Array,
+) -> tuple[State, TimeStep]:
+    """One step: some frames of an action, the index of one of the `codes`."""
+    limit = config.max_frames or _NEVER
+    wanted = jnp.array(codes, jnp.int32)[action]
+    last = config.frame_skip - 1
+
+    def frame(carry: _Frame, i: jax.Array) -> tuple[_Frame, None]:
+        active = ~carry.ends
+        drawn, bits = noises.word(carry.noise)
+        if isinstance(drawn, Twister):
+            drawn, _ = noises.word(drawn)  # the other player's
+        repeated = noises.happens(bits, config.repeat_action_probability)
+        chosen = jnp.where(repeated, carry.play.action, wanted)
+        acting = carry.play._replace(action=chosen)
+        play = games.emulate(game, acting, games.legal(game, chosen))
+        play = play._replace(frames=play.frames + 1)
+        if config.stop_drawing:
+            drawn, acting = _where(active, (drawn, acting), (carry.noise, carry.play))
+        play = _where(active, play, acting)
+        signals = play.signals
+        elapsed = carry.elapsed + active
+        lost = (signals.lives < state.lives) & (signals.lives > 0)
+        ends = signals.terminal | (elapsed >= limit)
+        if config.episodic_life:
+            ends |= lost
+        view = _view(game, config, play)
+        sees = active & ~ends if config.stale_end else active
+        frames = carry.frames
+        newest = (i == last) | (ends & (not config.stale_end))
+        if config.max_pool and config.frame_skip > 1:
+            older = jnp.where(sees & (i == last - 1), view, frames[1])
+            if not config.stale_end:
+                older = jnp.where(active & ends & (i < last), view, older)
+            frames = frames.at[1].set(older)
+        frames = frames.at[0].set(jnp.where(sees & newest, view, frames[0]))
+        reward = carry.reward + jnp.where(active, signals.reward, 0)
+        lost = jnp.where(active, lost, carry.lost)
+        carry = _Frame(play, drawn, frames, elapsed, reward, lost, carry.ends | ends)
+        return carry, None
+
+    noise: Noise = key if state.streams is None else state.streams[0]
+    zero = jnp.int32(0)
+    carry = _Frame(
+        state.play,
+        noise,
+        state.frames,
+        state.elapsed,
+        zero,
+        jnp.bool_(False),
+        state.over,
+    )
+    carry, _ = lax.scan(frame, carry, jnp.arange(config.frame_skip))
+    signals = carry.play.signals
+    ended = signals.terminal & ~state.over
+    lost = carry.lost & (config.episodic_life or config.life_loss_info)
+    terminated = ended | lost
+    truncated = (carry.elapsed >= limit) & ~terminated & ~state.over
+    over = signals.terminal | (carry.elapsed >= limit)
+    if config.episodic_life and config.reset_on_life_loss:
+        over |= lost
+    picture, frames = _pool(config, carry.frames)
+    stack = jnp.concatenate([state.stack[1:], picture[None]])
+    streams = state.streams
+    if streams is not None and isinstance(carry.noise, Twister):
+        streams = (carry.noise, streams[1])
+    new = State(
+        play=carry.play,
+        frames=frames,
+        stack=stack,
+        elapsed=carry.elapsed,
+        lives=signals.lives,
+        over=over,
+        wakes=state.wakes,
+        streams=streams,
+    )
+    new = _where(state.over, state, new)
+    score = carry.reward.astype(jnp.float32)
+    reward = jnp.clip(score, -1, 1) if config.clip_rewards else score
+    observation = _shown(config, new.stack)
+    return new, TimeStep(observation, reward, terminated, truncated, _info(new, score))
+
+
+def _where(condition: jax.Array | bool, new: Any, old: Any) -> Any:
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), new, old)

@@ -1,0 +1,99 @@
+"""Games of all nine cartridge kinds against ale-py, by the machinery of the script."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from atari import rom
+from launch import conformance
+from launch.conformance import Player, Request
+
+SAMPLE = {
+    "pong": "2K",
+    "seaquest": "4K",
+    "asterix": "F8",
+    "solaris": "F6",
+    "montezuma_revenge": "E0",
+    "robotank": "FE",
+    "elevator_action": "F8SC",
+    "klax": "F6SC",
+}
+FRAMES = 12
+
+
+def short(player: Player) -> Iterator[Request]:
+    """From the reset that loads the game, without the search that comes before."""
+    yield from player.reset(3)
+    for _ in range(FRAMES):
+        yield from player.random_act()
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Player]:
+    """The games of the sample, side by side."""
+    folder = tmp_path_factory.mktemp("roms")
+    players = [Player(name, 0.25, folder) for name in SAMPLE]
+    conformance.run(players, [short(player) for player in players], FRAMES)
+    return {player.name: player for player in players}
+
+
+@pytest.mark.parametrize("name", SAMPLE)
+def test_a_game_of_each_kind_is_exact(played: dict[str, Player], name: str) -> None:
+    """RAM, screen, reward, lives and end, after the reset and in sticky play."""
+    player = played[name]
+    assert player.game.rom.kind == SAMPLE[name]
+    assert player.difference is None
+    assert player.frame == FRAMES
+    assert len(player.outcomes) == FRAMES
+
+
+def test_dpc_is_exact(tmp_path: Path) -> None:
+    """Pitfall II, whose cartridge has a chip."""
+    player = Player("pitfall2", 0.25, tmp_path)
+    conformance.run([player], [short(player)], FRAMES)
+    assert player.difference is None
+    assert player.frame == FRAMES
+
+
+def test_differences_are_found(tmp_path: Path) -> None:
+    """A wrong byte, a wrong pixel and a wrong score each are noticed."""
+    player = Player("seaquest", 0.0, tmp_path)
+    ram = np.zeros(256, np.uint8)
+    ram[:128] = player.ale.getRAM()
+    screen = np.zeros((conformance.HEIGHT, 160), np.uint8)
+    screen[:210] = player.ale.getScreen()
+    request = Request(player.pins(0), compare=True)
+    player.seen(request, ram, screen)
+    assert player.difference is None
+    ram[5] ^= 1
+    player.seen(request, ram, screen)
+    assert player.difference is not None
+    assert player.difference.detail == "1 bytes, 85 first"
+    ram[5] ^= 1
+    player.difference = None
+    screen[7, 9] ^= 1
+    player.seen(request, ram, screen)
+    assert player.difference is not None
+    assert player.difference.detail == "1 pixels, row 7 column 9 first"
+    player.difference = None
+    player.outcomes = {0: (1, 0, 0)}
+    player.check_signals()
+    assert player.difference is not None
+    assert player.difference.what == "signals"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("names", [rom.names()[i::8] for i in range(8)])
+def test_all_games_are_exact(names: list[str], tmp_path: Path) -> None:
+    """Every single-player game for 300 frames, from the console's construction on."""
+    chips = [
+        [n for n in names if n != "pitfall2"],
+        [n for n in names if n == "pitfall2"],
+    ]
+    for same in filter(None, chips):
+        players = [Player(name, 0.25, tmp_path, seed=1) for name in same]
+        turns = [player.play(300, 120) for player in players]
+        conformance.run(players, turns, 300)
+        assert {p.name: p.difference for p in players if p.difference} == {}
