@@ -94,7 +94,7 @@ carnival 028024fb8e5e5f18ea586652f9799c96 4K y26 h214
 casino b816296311019ab69a21cb9e9e235d12 4K paddles
 centipede 91c2098e88a6b13f977af8c003e0bca5 F8
 chopper_command c1cb228470a87beb5f36e90ac745da26 4K
-combat 0ef64cdbecccb7049752a3de0b7ade14 2K players2
+combat 0ef64cdbecccb7049752a3de0b7ade14 2K pal y39 h256 players2
 crazy_climber 55ef7b65066428367844342ed59f956c F8
 crossbow 8cd26dcf249456fe4aeb8db42d49df74 F6 history
 darkchambers 106855474c69d08c8ffa308d47337269 F6SC noblank
@@ -134,7 +134,7 @@ kung_fu_master 5b92a93b23523ff16e2789b820e2a4c5 F8 history
 laser_gates 8e4cd60d93fcde8065c1a2b972a26377 4K pal
 lost_luggage 2d76c5d1aad506442b9e9fb67765e051 4K
 mario_bros e908611d99890733be31733a979c62d8 F8
-maze_craze ed2218b3075d15eaa34e3356025ccca3 4K y39 h256 players2
+maze_craze ed2218b3075d15eaa34e3356025ccca3 4K pal players2
 miniature_golf df62a658496ac98a3aa4a6ee5719c251 2K
 montezuma_revenge 3347a6dd59049b15a38394aa2dafa585 E0
 mr_do aa7bb54d2c189a31bb1fa20099e42859 F8 pal
