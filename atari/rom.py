@@ -267,8 +267,8 @@ def load(game: str | Path) -> Rom:
       ModuleNotFoundError: A name was given and `ale-py` is not installed.
 
     Example:
-      >>> rom.load("pong").properties.paddles
-      True
+      >>> load("pong").properties.paddles
+      2
     """
     path = Path(game)
     if isinstance(game, Path) or path.suffix in (".bin", ".a26") or path.is_file():

@@ -109,6 +109,7 @@ class Result(NamedTuple):
     flips: dict[tuple[str, str], np.ndarray]  # (recipe, loss) -> [S, N] bool
     predictions: dict[str, np.ndarray]  # job -> [N] labels on the test set
     parts: Parts
+    train_predictions: dict[str, np.ndarray]  # job -> [N] labels on the training set
 
 
 def load_parts(study: Study) -> Parts:
@@ -151,7 +152,7 @@ def run(
         folder = output / "reference" / f"seed{seed}"
         references.append(_reference(study, module, parts, seed, folder, on_epoch))
     rows, flips = [], {}
-    predictions = {f"reference/{s}": r[1]["test"] for s, r in enumerate(references)}
+    labels = {f"reference/{s}": r[1] for s, r in enumerate(references)}
     for recipe in study.recipes:
         names = study.losses if recipe.algorithm != "none" else study.losses[:1]
         wide = _union(names)
@@ -171,14 +172,20 @@ def run(
                     on_epoch,
                 )
                 rows.append(row)
-                predictions[f"{recipe.name}/{label}/{seed}"] = found["test"]
+                labels[f"{recipe.name}/{label}/{seed}"] = found
                 changed.append(found["test"] != references[seed][1]["test"])
             flips[recipe.name, label] = np.stack(changed)
     tests = [found["test"] for _, found, _ in references]
     churn = [int(np.sum(a != b)) for i, a in enumerate(tests) for b in tests[:i]]
     report.write_json_lines(output / "results.jsonl", rows)
     reference_rows = [row for row, _, _ in references]
-    return Result(rows, reference_rows, churn, flips, predictions, parts)
+    predictions, train_predictions = (
+        {job: found[split] for job, found in labels.items() if split in found}
+        for split in ("test", "train")
+    )
+    return Result(
+        rows, reference_rows, churn, flips, predictions, parts, train_predictions
+    )
 
 
 def _union(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -278,7 +285,8 @@ def _reference(
             "seconds": sum(record["seconds"] for record in history),
         }
         np.savez(folder / "logits.npz", allow_pickle=False, **logits)
-        _finish(folder, row, logits)
+        train = predict_all(trainer.predict, variables, parts.train)
+        _finish(folder, row, logits | {"train": train})
         done = _finished(folder)
         assert done is not None
     with np.load(folder / "logits.npz") as saved:
@@ -326,6 +334,7 @@ def _compressed(
     logits = {
         "test": predict_all(small.trainer.predict, shipped, parts.test),
         "held_out": predict_all(small.trainer.predict, shipped, parts.held_out),
+        "train": predict_all(small.trainer.predict, shipped, parts.train),
     }
     kept = reference[2]["logits"]
     found = mismatch.compare(kept["test"], logits["test"], parts.test.labels)

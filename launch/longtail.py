@@ -57,7 +57,7 @@ _FLIP = flags.DEFINE_bool("flip", False, "random horizontal flips, everywhere")
 _BFLOAT16 = flags.DEFINE_bool("bfloat16", False, "compute in bfloat16 (GPU, TPU)")
 _MODELS = flags.DEFINE_integer("models", 64, "of the ensemble", lower_bound=1)
 _ENSEMBLE = flags.DEFINE_string("ensemble_network", None, "--network if not given")
-_ENSEMBLE_EPOCHS = flags.DEFINE_integer("ensemble_epochs", 10, "of each of its models")
+_ENSEMBLE_EPOCHS = flags.DEFINE_integer("ensemble_epochs", 6, "of each of its models")
 _ENSEMBLE_BATCH = flags.DEFINE_integer("ensemble_batch_size", 128, "of its models")
 _ENSEMBLE_RATE = flags.DEFINE_float("ensemble_learning_rate", 0.1, "at its peak")
 _CHUNK = flags.DEFINE_integer("ensemble_chunk", 32, "models trained at once")
@@ -92,9 +92,7 @@ def study_from_flags() -> tuple[Study, tails.Settings]:
         recipes=tuple(map(parse_recipe, _RECIPES.value)),
         losses=tuple(_LOSSES.value),
         seeds=_SEEDS.value,
-        training=Config(
-            _EPOCHS.value, batch, _RATE.value, pad=pad, flip=flip
-        ),
+        training=Config(_EPOCHS.value, batch, _RATE.value, pad=pad, flip=flip),
         recovery=Config(
             _RECOVERY.value, batch, _RECOVERY_RATE.value, pad=pad, flip=flip
         ),

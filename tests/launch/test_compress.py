@@ -1,20 +1,8 @@
 """The launch script as a user runs it."""
 
 import json
-import subprocess
-import sys
 
 import pytest
-
-
-def launch(name, *flags):
-    return subprocess.run(
-        [sys.executable, "-m", f"launch.{name}", *flags],
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-
 
 SMALL = (
     "--network=mlp",
@@ -27,7 +15,7 @@ SMALL = (
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory):
+def small(launch, tmp_path_factory):
     output = tmp_path_factory.mktemp("compress")
     return output, launch("compress", *SMALL, f"--output={output}")
 
@@ -47,7 +35,7 @@ def test_run_prints_a_table_and_writes_everything(small):
     assert len(list(output.rglob("network.fid"))) == 4
 
 
-def test_second_run_needs_resume_and_repeats_the_summary(small):
+def test_second_run_needs_resume_and_repeats_the_summary(launch, small):
     output, _ = small
     refused = launch("compress", *SMALL, f"--output={output}")
     assert refused.returncode == 1
@@ -68,7 +56,7 @@ def test_second_run_needs_resume_and_repeats_the_summary(small):
         ("--data=idx:/no/such/folder", "/no/such/folder"),
     ],
 )
-def test_bad_flag_is_one_clear_line(flag, message, tmp_path):
+def test_bad_flag_is_one_clear_line(launch, flag, message, tmp_path):
     done = launch("compress", flag, f"--output={tmp_path / 'x'}")
     assert done.returncode == 1
     assert done.stderr.strip().splitlines()[-1].startswith("error: ")
@@ -77,13 +65,13 @@ def test_bad_flag_is_one_clear_line(flag, message, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["compress", "bench_fidelity", "tour"])
-def test_help_has_an_example_and_what_to_expect(name):
+def test_help_has_an_example_and_what_to_expect(launch, name):
     text = launch(name, "--help").stdout
     assert f"python -m launch.{name}" in text
     assert "Expected:" in text
 
 
-def test_bench_reports_rates_and_enforces_the_floor():
+def test_bench_reports_rates_and_enforces_the_floor(launch):
     done = launch(
         "bench_fidelity",
         "--network=mlp",

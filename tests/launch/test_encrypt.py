@@ -1,15 +1,11 @@
 """Encrypted programs from the command line."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-ROOT = Path(__file__).parents[2]
 PROGRAM = "unsigned char f(unsigned char a, unsigned char b) { return a > b ? a : b; }"
 PIXELS = """
 void f(const unsigned char image[2][3], unsigned char out[2][3]) {
@@ -17,16 +13,6 @@ void f(const unsigned char image[2][3], unsigned char out[2][3]) {
     for (int x = 0; x < 3; x++) out[y][x] = image[y][x] < 128 ? 0 : 255;
 }
 """
-
-
-def launch(name, *flags, timeout=600):
-    return subprocess.run(
-        [sys.executable, "-m", f"launch.{name}", *flags],
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        cwd=ROOT,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +23,7 @@ def folder(tmp_path_factory):
     return path
 
 
-def test_values_on_the_command_line(folder):
+def test_values_on_the_command_line(launch, folder):
     done = launch(
         "encrypt",
         f"--program={folder / 'max.c'}",
@@ -55,7 +41,7 @@ def test_values_on_the_command_line(folder):
     assert (folder / "keys" / "client.key").stat().st_mode & 0o077 == 0
 
 
-def test_picture_in_picture_out(folder):
+def test_picture_in_picture_out(launch, folder):
     pixels = np.array([[0, 127, 128], [255, 3, 200]], np.uint8)
     Image.fromarray(pixels).save(folder / "in.png")
     done = launch(
@@ -79,7 +65,7 @@ def test_picture_in_picture_out(folder):
         (("--params=TFHE-lib", '--input={"a": 1, "b": 2}'), "allow_insecure"),
     ],
 )
-def test_bad_input_is_one_clear_line(folder, flags, message):
+def test_bad_input_is_one_clear_line(launch, folder, flags, message):
     done = launch("encrypt", f"--program={folder / 'max.c'}", *flags)
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
@@ -88,7 +74,7 @@ def test_bad_input_is_one_clear_line(folder, flags, message):
     assert "Traceback" not in done.stderr
 
 
-def test_unsupported_construct_names_the_place(folder):
+def test_unsupported_construct_names_the_place(launch, folder):
     (folder / "bad.c").write_text("int f(int a) {\n  double x = a;\n  return x;\n}\n")
     for name in ("encrypt", "compile"):
         done = launch(name, f"--program={folder / 'bad.c'}")
@@ -97,7 +83,7 @@ def test_unsupported_construct_names_the_place(folder):
 
 
 @pytest.mark.parametrize("name", ["encrypt", "compile", "bench_fhe"])
-def test_help_has_an_example_and_what_to_expect(name):
+def test_help_has_an_example_and_what_to_expect(launch, name):
     text = launch(name, "--help").stdout
     assert f"python -m launch.{name}" in text
     assert "Expected:" in text
