@@ -24,7 +24,8 @@ def tile(pictures: np.ndarray, columns: int | None = None, gap: int = 2) -> np.n
 
     Args:
       pictures: uint8[N, H, W, 3].
-      columns: Pictures a row; None for a sheet of about four by three.
+      columns: Pictures a row; None for a sheet of about four by three without many
+        blanks.
       gap: Black pixels between pictures.
 
     Returns:
@@ -40,10 +41,13 @@ def tile(pictures: np.ndarray, columns: int | None = None, gap: int = 2) -> np.n
         )
     number, height, width, _ = pictures.shape
     if columns is None:
-        columns = min(
-            range(1, number + 1),
-            key=lambda n: abs(np.log(n * width / (-(-number // n) * height) * 3 / 4)),
-        )
+
+        def flaw(n: int) -> float:
+            rows = -(-number // n)
+            ratio = n * width / (rows * height) * 3 / 4
+            return abs(float(np.log(ratio))) + (rows * n - number) / number
+
+        columns = min(range(1, number + 1), key=flaw)
     rows = -(-number // columns)
     shape = (rows * (height + gap) - gap, columns * (width + gap) - gap, 3)
     sheet = np.zeros(shape, np.uint8)

@@ -24,7 +24,7 @@ from fidelity.experiment import Parts, Result, Study
 from fidelity.longtail import Row
 from fidelity.longtail_study import Tail, tail_of, tail_of_scores
 from fidelity.train import Config
-from fidelity.votes import Votes
+from fidelity.votes import Votes, without_collapsed
 from launch import common
 
 MIN_ERRORS = 3.0  # of the influence pairs that are counted and shown
@@ -122,7 +122,7 @@ def estimate(
             text += f"test {record['test_accuracy']:.3f}"
             advance(text, record["models"] - before)
 
-        votes = ensemble.train_ensemble(
+        trained = ensemble.train_ensemble(
             jax.random.key(0),
             learner,
             train.index,
@@ -134,6 +134,7 @@ def estimate(
             resume=resume,
             on_chunk=moved,
         )
+    votes = without_collapsed(trained)
     tail = tail_of(votes, parts, top_k=settings.top_k)
     memorize.save_scores(folder / "scores.npz", tail.scores)
     assert tail.influence is not None
@@ -145,6 +146,7 @@ def estimate(
         **tail.influence._asdict(),
     )
     summary = _summary(settings, votes, tail) | {
+        "collapsed": trained.num_models - votes.num_models,
         "ensemble_seconds": sum(record["seconds"] for record in records),
         "subset_accuracy": records[-1]["subset_accuracy"],
         "test_accuracy": records[-1]["test_accuracy"],
@@ -193,7 +195,8 @@ def sentence(summary: Row) -> str:
     lines = []
     if "models" in summary:
         lines.append(
-            f"{summary['models']} models in {summary['ensemble_seconds']:.1f} s; "
+            f"{summary['models']} models in {summary['ensemble_seconds']:.1f} s "
+            f"({summary['collapsed']} more collapsed and are left out); "
             f"{100 * summary['memorized']:.1f} % of training examples are memorized "
             f"(from {longtail.MEMORIZED} on), median standard error "
             f"{summary['median_standard_error']:.3f}, split-half correlation "
