@@ -113,7 +113,11 @@ def fetch(
     at = jnp.where(breaks, 0xFFFE, at)
     high_at = jnp.where(breaks, 0xFFFF, high_at)
     follows = pointer | pulls | breaks
-    low = read(at, follows)
+    # PLA and PLP look at the top of the stack before they move it. Games that pull
+    # from the TIA (Alien) see that byte on the bus.
+    pulled = part("pull") != 0
+    peeks = pulled & ~pulls
+    low = read(jnp.where(peeks, STACK | cpu.s, at), follows | peeks)
     high = read(high_at, follows)
     low, high = settle((low, high))
     pointed = low | (high << 8)
@@ -125,12 +129,12 @@ def fetch(
     address = jnp.where(part("zero_page") != 0, address & 0xFF, address)
     crossed = ((base ^ address) & 0xFF00) != 0
     extra = jnp.where((part("crossing") != 0) & crossed, 1, 0)
-    pulled = part("pull") != 0
     address = jnp.where(pulled, STACK | ((cpu.s + 1) & 0xFF), address)
     # RTS reads the byte before the one it returns to.
     address = jnp.where(flow == _FLOW["RTS"], pointed, address)
     noise = jnp.where(one, first, opcode)
     noise = jnp.where(two, second, noise)
+    noise = jnp.where(peeks, low, noise)
     return Instruction(
         words,
         address,
