@@ -14,6 +14,8 @@ from atari.bits import Bool, Int, Word, pick, reverse8, spread2, spread4
 from atari.tia import BLANK, LINE, WIDTH, Tia
 
 WINDOW = 32
+WORDS = WIDTH // 4
+"""Words of four pixels in a row."""
 
 
 class Pixels(NamedTuple):
@@ -209,16 +211,30 @@ def advance(
     return tia, pixels, there
 
 
-def paint(pixels: Pixels, old: jax.Array) -> jax.Array:
-    """Palette indices of a window, uint8[32], over what the buffer held before."""
-    i = jnp.arange(WINDOW, dtype=jnp.uint32)
+def _bytes(mask: Word, word: Int | int) -> Int:
+    """Bits 4 `word` to 4 `word` + 3 of a mask, each as a byte of ones or zeros."""
+    shift = 4 * word if isinstance(word, int) else (4 * word).astype(mask.dtype)
+    nibble = (mask >> shift) & 15
+    return (((nibble * 0x204081) & 0x01010101) * 255).astype(jnp.int32)
 
-    def owns(mask: Word) -> jax.Array:
-        return ((mask >> i) & 1) != 0
 
-    background, playfield, player0, player1 = pixels.colours
-    colour = jnp.where(owns(pixels.playfield), playfield, background)
-    colour = jnp.where(owns(pixels.player1), player1, colour)
-    colour = jnp.where(owns(pixels.player0), player0, colour)
-    colour = jnp.where(owns(pixels.black), 0, colour)
-    return jnp.where(owns(pixels.valid), colour.astype(jnp.uint8), old)
+def paint(pixels: Pixels, word: Int | int, old: Int) -> Int:
+    """Four pixels of a window over what the buffer held before.
+
+    Args:
+      pixels: the window.
+      word: which four of its pixels, 0 to 7.
+      old: their palette indices, int32, the leftmost in the lowest byte.
+    """
+    background, playfield, player0, player1 = (
+        colour * 0x01010101 for colour in pixels.colours
+    )
+    owns = _bytes(pixels.playfield, word)
+    colour = (playfield & owns) | (background & ~owns)
+    owns = _bytes(pixels.player1, word)
+    colour = (player1 & owns) | (colour & ~owns)
+    owns = _bytes(pixels.player0, word)
+    colour = (player0 & owns) | (colour & ~owns)
+    colour &= ~_bytes(pixels.black, word)
+    valid = _bytes(pixels.valid, word)
+    return (colour & valid) | (old & ~valid)

@@ -58,6 +58,18 @@ class Cartridge(NamedTuple):
     combs: Int  # a late HMOVE blanks eight pixels
 
 
+NUMBERS = tuple(f for f in Cartridge._fields if f not in ("rom", "display"))
+"""Fields of a cartridge that are no images."""
+
+
+def known(cart: Cartridge) -> tuple[int, ...] | None:
+    """The numbers of one cartridge, if they are known while compiling."""
+    numbers = [getattr(cart, name) for name in NUMBERS]
+    if any(isinstance(n, jax.core.Tracer) or jnp.ndim(n) for n in numbers):
+        return None
+    return tuple(int(n) for n in numbers)
+
+
 class Dpc(NamedTuple):
     """Registers of the DPC chip; `low`, `high`, ... are one entry a data fetcher."""
 

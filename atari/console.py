@@ -13,6 +13,7 @@ Example:
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, Self
 
 import jax
@@ -30,7 +31,8 @@ INSTRUCTIONS = 25_000
 """Instructions after which a frame is cut short."""
 
 _IDLE = -1  # no write on its way to the TIA
-_FAR = -(1 << 29)
+FAR = -(1 << 29)
+"""A clock that the beam has long passed."""
 
 
 class Memory(Protocol):
@@ -76,7 +78,7 @@ class State(NamedTuple):
 
     core: Core
     ram: jax.Array  # uint8[256]: the console's 128, then a Superchip's
-    screens: jax.Array  # uint8[2, H, 160], palette indices
+    screens: jax.Array  # int32[2, H, 40], palette indices; the low byte is leftmost
     front: Int  # which of the two is drawn
     partial: Int  # the last frame was cut short
 
@@ -114,18 +116,33 @@ def running(core: Core) -> Bool:
     return more | (core.port >= 0) | (core.cpu.queued != 0)
 
 
-def step(
+class Turn(NamedTuple):
+    """What an instruction did, and what it writes to the TIA."""
+
+    memory: Any
+    cpu: Cpu
+    riot: Riot
+    mapper: Mapper
+    at: Int  # cycle at which its operand is read
+    goes: Bool  # an instruction was carried out
+    waits: Bool  # it wants to read what the beam has not come to, and is tried again
+    pushing: Bool  # a queued byte was pushed instead
+    to_tia: Bool
+    address: Int
+    value: Int
+
+
+def instruct(
     cart: Cartridge,
     table: jax.Array,
     memory: Any,
     core: Core,
     inputs: Inputs,
+    free: Bool,
+    behind: Callable[[Int, Int], Bool],
     settle: Settle = unsettled,
-) -> tuple[Any, Core, beam.Pixels]:
-    """One instruction, or one more window of pixels for a write that waits for them.
-
-    The CPU stalls while a write to the TIA waits for the beam, which moves one window
-    of 32 pixels a step. Nothing happens when the frame is over.
+) -> Turn:
+    """Carries out one instruction, or pushes one queued byte.
 
     Args:
       cart: the cartridge; `cart.rom` is not used.
@@ -133,10 +150,11 @@ def step(
       memory: a `Memory`.
       core: the machine's registers.
       inputs: controllers and switches.
+      free: whether the CPU is not stalled.
+      behind: whether a read of the TIA at an address and a cycle must wait.
       settle: see `bits.Settle`.
     """
-    old_cpu, old_tia = core.cpu, core.tia
-    free = core.port < 0
+    old_cpu = core.cpu
     pushing = free & (old_cpu.queued != 0)
     starts = free & (old_cpu.queued == 0)
     starts &= (core.over == 0) & (core.executed < INSTRUCTIONS)
@@ -164,11 +182,9 @@ def step(
     data = jnp.where(from_riot, value, data)
     fire = (inputs.fire0, inputs.fire1)
     ohms = (inputs.ohms0, inputs.ohms1, inputs.ohms2, inputs.ohms3)
-    seen = tias.read(old_tia, address, now.noise, at, fire, ohms)
+    seen = tias.read(core.tia, address, now.noise, at, fire, ohms)
     data = jnp.where(from_tia, seen, data)
-    # A read of the TIA is tried again when the beam has caught up.
-    behind = beam.behind(old_tia, cart.first_line, cart.lines, 3 * at)
-    waits = starts & now.reads & from_tia & behind
+    waits = starts & now.reads & from_tia & behind(address, at)
     goes = starts & ~waits
     data, goes, waits, mapper, riot = settle((data, goes, waits, mapper, riot))
 
@@ -189,17 +205,53 @@ def step(
     memory = memory.write(index, out.value, where & is_ram)
     to_riot = where & ((out.address & 0x1280) == 0x0280)
     riot = riots.write(riot, out.address, out.value, cpu.cycles, to_riot)
-
     to_tia = where & ((out.address & 0x1080) == 0)
-    register, clock = out.address & 0x3F, 3 * cpu.cycles
+    return Turn(
+        memory=memory,
+        cpu=cpu,
+        riot=riot,
+        mapper=mapper,
+        at=at,
+        goes=goes,
+        waits=waits,
+        pushing=pushing,
+        to_tia=to_tia,
+        address=out.address & 0x3F,
+        value=out.value,
+    )
+
+
+def step(
+    cart: Cartridge,
+    table: jax.Array,
+    memory: Any,
+    core: Core,
+    inputs: Inputs,
+    settle: Settle = unsettled,
+) -> tuple[Any, Core, beam.Pixels]:
+    """One instruction, or one more window of pixels for a write that waits for them.
+
+    The CPU stalls while a write to the TIA waits for the beam, which moves one window
+    of 32 pixels a step. Nothing happens when the frame is over. Arguments as in
+    `instruct`.
+    """
+    old_tia = core.tia
+
+    def behind(address: Int, at: Int) -> Bool:
+        # A read of the TIA is tried again when the beam has caught up.
+        return beam.behind(old_tia, cart.first_line, cart.lines, 3 * at)
+
+    turn = instruct(cart, table, memory, core, inputs, core.port < 0, behind, settle)
+    cpu, waits, to_tia = turn.cpu, turn.waits, turn.to_tia
+    register, clock = turn.address, 3 * cpu.cycles
     port = jnp.where(to_tia, register, jnp.where(waits, tias.WAIT, core.port))
-    due = jnp.where(waits, 3 * at, core.port_clock)
+    due = jnp.where(waits, 3 * turn.at, core.port_clock)
     due = jnp.where(to_tia, tias.due(old_tia, register, clock), due)
-    port_value = jnp.where(to_tia, out.value, core.port_value)
-    after_read = jnp.where(to_tia, jnp.where(pushing, 0, 1), core.port_after_read)
+    port_value = jnp.where(to_tia, turn.value, core.port_value)
+    after_read = jnp.where(to_tia, jnp.where(turn.pushing, 0, 1), core.port_after_read)
 
     port, due, port_value, after_read = settle((port, due, port_value, after_read))
-    target = jnp.where(port >= 0, due, _FAR)
+    target = jnp.where(port >= 0, due, FAR)
     tia, pixels, there = beam.advance(old_tia, cart.first_line, cart.lines, target)
     there &= port >= 0
     tia, pixels, there = settle((tia, pixels, there))
@@ -209,17 +261,17 @@ def step(
     new = Core(
         cpu=cpu._replace(cycles=cpu.cycles + halt),
         tia=tia,
-        riot=riot,
-        mapper=mapper,
+        riot=turn.riot,
+        mapper=turn.mapper,
         port=jnp.where(there, _IDLE, port),
         port_value=port_value,
         port_clock=due,
         port_after_read=after_read,
         over=jnp.where(over, 1, core.over),
-        executed=core.executed + jnp.where(goes, 1, 0),
+        executed=core.executed + jnp.where(turn.goes, 1, 0),
     )
     new = jax.tree.map(lambda a, b: a.astype(b.dtype), new, core)
-    return memory, new, pixels
+    return turn.memory, new, pixels
 
 
 def _begin(cart: Cartridge, state: State) -> State:
@@ -254,7 +306,11 @@ def _end(state: State) -> State:
     lines = (3 * core.cpu.cycles - core.tia.frame_start) // tias.LINE
     whole = core.over != 0
     tia = core.tia._replace(lines=jnp.where(whole, lines, core.tia.lines))
-    return state._replace(core=core._replace(tia=tia), partial=jnp.where(whole, 0, 1))
+    zero = core.port * 0  # what has been written leaves no trace
+    core = core._replace(
+        tia=tia, port_value=zero, port_clock=zero, port_after_read=zero
+    )
+    return state._replace(core=core, partial=jnp.where(whole, 0, 1))
 
 
 def _put(state: State, pixels: beam.Pixels) -> jax.Array:
@@ -263,10 +319,12 @@ def _put(state: State, pixels: beam.Pixels) -> jax.Array:
     inside = pixels.row < height
     row = jnp.where(inside, pixels.row, 0)
     valid = jnp.where(inside, pixels.valid, jnp.uint32(0))
-    start = (state.front, row, pixels.column)
-    old = lax.dynamic_slice(state.screens, start, (1, 1, beam.WINDOW))
-    new = beam.paint(pixels._replace(valid=valid), old.reshape(beam.WINDOW))
-    return lax.dynamic_update_slice(state.screens, new.reshape(old.shape), start)
+    pixels = pixels._replace(valid=valid)
+    start = (state.front, row, pixels.column // 4)
+    size = beam.WINDOW // 4
+    old = lax.dynamic_slice(state.screens, start, (1, 1, size)).reshape(size)
+    new = jnp.stack([beam.paint(pixels, i, old[i]) for i in range(size)])
+    return lax.dynamic_update_slice(state.screens, new.reshape(1, 1, size), start)
 
 
 def _advance(
@@ -301,8 +359,70 @@ def _lead(tree: Any, batched: Any, size: int) -> Any:
     )
 
 
+def _loop(render: bool, cart: Cartridge, state: State, inputs: Inputs) -> State:
+    """The steps of a frame for a batch of consoles, until the last is at its end."""
+    axes = (0 if jnp.ndim(cart.rom) == 2 else None, 0)
+    go = jax.vmap(functools.partial(_advance, render), (None, *axes, 0))
+    return lax.while_loop(
+        lambda s: running(s.core).any(),
+        lambda s: go(s.core.executed.max() >= 0, cart, s, inputs),
+        state,
+    )
+
+
+_backend = "auto"
+
+
+def set_backend(name: str) -> None:
+    """Chooses what emulates the frames of functions that are compiled from now on.
+
+    Args:
+      name: "lax", "pallas" (the kernel), "interpret" (the kernel, by the interpreter),
+        or "auto": the kernel on a GPU with Pallas' Triton lowering, else lax.
+
+    Raises:
+      ValueError: unknown name, or no Pallas in this JAX.
+    """
+    global _backend
+    if name not in ("auto", "lax", "pallas", "interpret"):
+        raise ValueError(f"backend {name!r}: give auto, lax, pallas or interpret")
+    if name in ("pallas", "interpret") and not _kernels().available():
+        raise ValueError(f"backend {name!r}: this JAX has no Triton lowering of Pallas")
+    _backend = name
+
+
+def _kernels() -> Any:
+    from atari.kernels import frame  # which is built on this module
+
+    return frame
+
+
+def _frames(
+    render: bool,
+    known: tuple[int, ...] | None,
+    backend: str,
+    cart: Cartridge,
+    state: State,
+    inputs: Inputs,
+) -> State:
+    """The steps of a frame for a batch, by the kernel where there is one."""
+    loop = functools.partial(_loop, render)
+    if backend == "lax" or (backend == "auto" and jax.default_backend() != "gpu"):
+        return loop(cart, state, inputs)
+    kernels = _kernels()
+    interpret = backend == "interpret"
+    kernel = functools.partial(
+        kernels.run, render=render, known=known, interpret=interpret
+    )
+    if backend != "auto":
+        return kernel(cart, state, inputs)
+    if not kernels.available():
+        return loop(cart, state, inputs)
+    return lax.platform_dependent(cart, state, inputs, cuda=kernel, default=loop)
+
+
 @functools.cache
-def _runner(render: bool) -> Any:
+def _runner(render: bool, known: tuple[int, ...] | None, backend: str) -> Any:
     """`run_frame` with a rule for vmap that keeps the loop's condition a scalar.
 
     A loop whose condition is batched would copy every screen at every step.
@@ -310,23 +430,13 @@ def _runner(render: bool) -> Any:
 
     @jax.custom_batching.custom_vmap
     def single(cart: Cartridge, state: State, inputs: Inputs) -> State:
-        state = _begin(cart, state)
-        state = lax.while_loop(
-            lambda s: running(s.core),
-            lambda s: _advance(render, s.core.executed >= 0, cart, s, inputs),
-            state,
-        )
-        return _end(state)
+        one = lambda tree: jax.tree.map(lambda leaf: leaf[None], tree)  # noqa: E731
+        out = batch(True, cart, one(state), one(inputs))
+        return jax.tree.map(lambda leaf: leaf[0], out)
 
     def batch(one_cart: bool, cart: Cartridge, state: State, inputs: Inputs) -> State:
-        axes = (None if one_cart else 0, 0)
-        state = jax.vmap(_begin, axes)(cart, state)
-        go = jax.vmap(functools.partial(_advance, render), (None, *axes, 0))
-        state = lax.while_loop(
-            lambda s: running(s.core).any(),
-            lambda s: go(s.core.executed.max() >= 0, cart, s, inputs),
-            state,
-        )
+        state = jax.vmap(_begin, (None if one_cart else 0, 0))(cart, state)
+        state = _frames(render, known, backend, cart, state, inputs)
         return jax.vmap(_end)(state)
 
     @functools.cache
@@ -384,7 +494,8 @@ def run_frame(
     Returns:
       The console after the frame; see `screen` and `ram`.
     """
-    return _runner(render)(cart, state, inputs)
+    known = cartridge.known(cart)
+    return _runner(render, known, _backend)(cart, state, inputs)
 
 
 def power_on(cart: Cartridge, height: int | None = None) -> State:
@@ -409,7 +520,7 @@ def power_on(cart: Cartridge, height: int | None = None) -> State:
     state = State(
         core=core,
         ram=jnp.asarray(np.concatenate([first.ram, np.zeros(128, np.uint8)])),
-        screens=jnp.zeros((2, height, WIDTH), jnp.uint8),
+        screens=jnp.zeros((2, height, beam.WORDS), jnp.int32),
         front=zero,
         partial=zero,
     )
@@ -459,7 +570,8 @@ def system_reset(
 
 def screen(state: State) -> jax.Array:
     """The picture: palette indices, uint8[H, 160]."""
-    return state.screens[state.front]
+    words = state.screens[state.front]
+    return lax.bitcast_convert_type(words, jnp.uint8).reshape(-1, WIDTH)
 
 
 def ram(state: State) -> jax.Array:

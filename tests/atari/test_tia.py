@@ -90,13 +90,15 @@ def drawer() -> Callable:
         def piece(carry: tuple, stop: jax.Array) -> tuple:
             state, line = carry
             state, pixels, _ = beam.advance(state, jnp.int32(0), jnp.int32(10), stop)
-            old = jax.lax.dynamic_slice(line, (pixels.column,), (32,))
-            new = beam.paint(pixels, old)
-            line = jax.lax.dynamic_update_slice(line, new, (pixels.column,))
-            return (state, line), None
+            at = pixels.column // 4
+            old = jax.lax.dynamic_slice(line, (at,), (8,))
+            new = jnp.stack([beam.paint(pixels, i, old[i]) for i in range(8)])
+            return (state, jax.lax.dynamic_update_slice(line, new, (at,))), None
 
-        blank = jnp.full(160, 255, jnp.uint8)
-        return jax.lax.scan(piece, (state, blank), stops)[0]
+        state, line = jax.lax.scan(piece, (state, jnp.full(40, -1, jnp.int32)), stops)[
+            0
+        ]
+        return state, jax.lax.bitcast_convert_type(line, jnp.uint8).reshape(160)
 
     return jax.jit(draw)
 

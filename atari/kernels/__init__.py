@@ -1,0 +1,1 @@
+"""The console's frame as one GPU kernel; `frame.run` has the rules of `console`."""
