@@ -43,6 +43,18 @@ class ConvNorm(nn.Module):
         return x if self.activation is None else self.activation(x)
 
 
+def max_pool_halves(x: jax.Array) -> jax.Array:
+    """2x2 max-pool of stride 2, `[B, H, W, K] -> [B, H // 2, W // 2, K]`.
+
+    The same as `nn.max_pool(x, (2, 2), (2, 2))`, as a maximum over axes: its gradient
+    is elementwise, where that of a window scatters, slowly under `jax.vmap`.
+    """
+    batch, height, width, channels = x.shape
+    height, width = height // 2, width // 2
+    x = x[:, : 2 * height, : 2 * width]
+    return x.reshape(batch, height, 2, width, 2, channels).max(4).max(2)
+
+
 def max_pool_ceil(x: jax.Array, size: int) -> jax.Array:
     """Max-pool of stride 2 whose last window may hang over the edge.
 

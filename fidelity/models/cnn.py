@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from fidelity.models.blocks import ConvNorm
+from fidelity.models.blocks import ConvNorm, max_pool_halves
 from fidelity.models.layers import Dense, Dtype, Output, global_average
 
 
@@ -32,7 +32,7 @@ class CNN(nn.Module):
         for i, width in enumerate(self.widths):
             strides = 4 if i == 0 and self.stem == "imagenet" else 1
             x = ConvNorm(width, strides=strides, dtype=self.dtype)(x, train)
-            x = nn.max_pool(x, (2, 2), (2, 2))
+            x = max_pool_halves(x)
             features.append(x)
         logits = Dense(self.num_classes, name="classifier")(global_average(x))
         return Output(logits, tuple(features))

@@ -20,6 +20,8 @@ import jax.numpy as jnp
 
 from fidelity.models.layers import Conv
 
+_THIN = 4  # input channels up to which the band's zeros cost less than the patches
+
 
 def shifted_convolution(
     x: jax.Array, kernel: jax.Array, stride: int, padding: tuple[int, int]
@@ -52,9 +54,42 @@ def shifted_convolution(
     return patches @ kernel.reshape(h * w * inputs, outputs)
 
 
+def banded_convolution(
+    x: jax.Array, kernel: jax.Array, stride: int, padding: tuple[int, int]
+) -> jax.Array:
+    """The same as `shifted_convolution`, a whole row of pixels at a time.
+
+    A row of outputs is the product of `h` rows of inputs with a band matrix that holds
+    the kernel once for each output column. Most of it is zero, but for a few input
+    channels it has the long sides that matrix units want, and copies `h` slices, not
+    `h w`.
+
+    Args:
+        x: `[B, H, W, K_in]`.
+        kernel: `[h, w, K_in, K_out]`, same type.
+        stride: along both axes.
+        padding: zeros on both sides of each axis.
+
+    Returns:
+        `[B, H', W', K_out]`.
+    """
+    h, w, inputs, outputs = kernel.shape
+    batch, height, width, _ = x.shape
+    rows = (height + 2 * padding[0] - h) // stride + 1
+    columns = (width + 2 * padding[1] - w) // stride + 1
+    tap = jnp.arange(width)[:, None] - stride * jnp.arange(columns)[None, :]
+    place = tap[None] + padding[1] == jnp.arange(w)[:, None, None]  # [w, W, W']
+    band = jnp.einsum("hjko,jab->hakbo", kernel, place.astype(kernel.dtype))
+    x = x.reshape(batch, height, width * inputs)
+    x = jnp.pad(x, ((0, 0), (padding[0],) * 2, (0, 0)))
+    slices = [x[:, i : i + stride * (rows - 1) + 1 : stride] for i in range(h)]
+    y = jnp.concatenate(slices, -1) @ band.reshape(h * width * inputs, -1)
+    return y.reshape(batch, rows, columns, outputs)
+
+
 @contextlib.contextmanager
 def shifted_convolutions() -> Iterator[None]:
-    """While it is active, `Conv` layers that are applied use `shifted_convolution`.
+    """While it is active, `Conv` layers that are applied are matrix products.
 
     Grouped and depthwise layers, and layers that are being initialised, stay as they
     are. It acts when a function is traced: jit inside the context.
@@ -75,7 +110,9 @@ def shifted_convolutions() -> Iterator[None]:
         kernel = params["kernel"].astype(layer.dtype)
         given = layer.padding
         padding = [k // 2 if given is None else given for k in layer.kernel_size]
-        y = shifted_convolution(
+        thin = kernel.shape[2] <= _THIN and max(layer.kernel_size) > 1
+        convolve = banded_convolution if thin else shifted_convolution
+        y = convolve(
             args[0].astype(layer.dtype), kernel, layer.strides, (padding[0], padding[1])
         )
         if layer.use_bias:

@@ -1,20 +1,27 @@
 """Convolutions as matrix products against XLA's own."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from fidelity import models
+from fidelity.models.blocks import max_pool_halves
 from fidelity.models.layers import Conv
-from fidelity.models.shift import shifted_convolution, shifted_convolutions
+from fidelity.models.shift import (
+    banded_convolution,
+    shifted_convolution,
+    shifted_convolutions,
+)
 
 
+@pytest.mark.parametrize("convolve", [banded_convolution, shifted_convolution])
 @pytest.mark.parametrize("stride", [1, 2, 3])
 @pytest.mark.parametrize(
     ("size", "padding"), [((1, 1), (0, 0)), ((3, 3), (1, 1)), ((5, 3), (2, 0))]
 )
-def test_equals_lax_conv(key, size, padding, stride):
+def test_equals_lax_conv(key, convolve, size, padding, stride):
     x = jax.random.normal(key, (2, 11, 9, 3))
     kernel = jax.random.normal(jax.random.fold_in(key, 1), (*size, 3, 4))
     expected = jax.lax.conv_general_dilated(
@@ -24,7 +31,7 @@ def test_equals_lax_conv(key, size, padding, stride):
         [(p, p) for p in padding],
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
-    found = shifted_convolution(x, kernel, stride, padding)
+    found = convolve(x, kernel, stride, padding)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -77,3 +84,15 @@ def test_an_ensemble_has_no_grouped_convolution(key):
         text = str(jax.make_jaxpr(lambda v: many(v))(stacked))
     assert "conv_general_dilated" not in text
     assert "dot_general" in text
+
+
+@pytest.mark.parametrize("side", [6, 7])
+def test_pooling_by_halves_is_max_pooling(key, side):
+    x = jax.random.normal(key, (2, side, side, 3))
+    pooled = nn.max_pool(x, (2, 2), (2, 2))
+    np.testing.assert_array_equal(max_pool_halves(x), pooled)
+    ours, theirs = (
+        jax.grad(lambda x, f=f: jnp.sum(jnp.square(f(x))))(x)
+        for f in (max_pool_halves, lambda x: nn.max_pool(x, (2, 2), (2, 2)))
+    )
+    np.testing.assert_allclose(ours, theirs)
