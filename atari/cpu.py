@@ -90,6 +90,10 @@ def fetch(
     """
     always = cpu.pc == cpu.pc
     opcode = read(cpu.pc, always)
+    # A jump into the TIA finds what it left on the bus: the high byte of its target.
+    # The reset vector of Star Gunner is 0, and so its first instruction is a BRK.
+    in_tia = (cpu.pc & 0x1080) == 0
+    opcode = jnp.where(in_tia, (cpu.pc >> 8) & 0x3F, opcode)
     opcode, words = settle((opcode, (table[opcode], table[opcode + 256])))
     part = functools.partial(_field, words)
     one, two = part("operands") >= 1, part("operands") >= 2
