@@ -46,6 +46,7 @@ _JSON = flags.DEFINE_string("json", "", "file of JSON lines, one a game; resumes
 
 HEIGHT = 256
 _WAKES = 600  # resets whose random values are tabulated
+_SELECTS = 500  # tries to select a mode; ALE needs a few dozen at most
 _NO_SEARCH = ("maze_craze",)  # ALE knows its television standard
 _BARE = "koolaid"  # lends its name to a ROM that ALE has no rules for
 
@@ -160,7 +161,7 @@ class Player:
             yield from self.frames(1)
         else:
             byte = None if isinstance(step, Until) else self.memory()(step.address)
-            while True:
+            for _ in range(_SELECTS):
                 memory = self.memory()
                 if isinstance(step, Until):
                     if bool(step.test(memory)):
@@ -169,6 +170,7 @@ class Player:
                     return
                 for inner in step.steps:
                     yield from self.select(inner)
+            self.differ("selection", f"the mode is not there after {_SELECTS} tries")
 
     def memory(self) -> Memory:
         """The console's memory now."""

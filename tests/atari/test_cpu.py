@@ -174,3 +174,15 @@ def _arithmetic(
 
     now = cpu.fetch(state, cpu.decode_table(), read)
     return cpu.execute(state, now, jnp.zeros(shape, jnp.int32))[0]
+
+
+def test_a_jump_into_the_tia_finds_the_high_byte_of_its_target():
+    """The reset vector of Star Gunner is 0: its first instruction is a BRK."""
+    machine = Machine("")
+    machine.memory[0] = 0xEA  # not what the bus holds
+    machine.memory[0xFFFE:] = 0xD8, 0xF0
+    machine.cpu = cpu.reset(jnp.int32(0))
+    state = machine.step()
+    assert int(state.pc) == 0xF0D8
+    assert int(state.cycles) == 7
+    assert machine.memory[0x1FE:0x200].tolist() == [2, 0]
