@@ -24,7 +24,7 @@ import numpy as np
 
 from fidelity import artifact, mismatch, models, quantize, report, slim
 from fidelity.compress import Compressed, compress
-from fidelity.data import Dataset, Source, load, long_tail, split, statistics
+from fidelity.data import Dataset, Source, load, long_tail, split, statistics, take
 from fidelity.fit import fit, predict_all
 from fidelity.groups import channel_groups
 from fidelity.prune import kept_channels
@@ -51,7 +51,8 @@ class Study:
         data_dir: of TFDS.
         image_size: to resize to, for sets of mixed sizes.
         imbalance: ratio of the largest to the smallest class after resampling.
-        held_out: fraction of the training set kept for choosing, never trained on.
+        held_out: fraction of the training set kept for choosing, never trained on; 0
+            trains on all of it, and nothing can be chosen.
         stem: "cifar" or "imagenet".
         bfloat16: compute in bfloat16.
     """
@@ -75,6 +76,10 @@ class Study:
             preservation(name)
         if self.seeds < 1 or not self.recipes:
             raise ValueError("a study needs at least one seed and one recipe")
+        if not self.held_out and any(
+            preservation(n).rule == "search" for n in self.losses
+        ):
+            raise ValueError("a loss whose weights are searched needs held_out > 0")
         names = [recipe.name for recipe in self.recipes]
         if len(set(names)) != len(names):
             raise ValueError(f"two recipes have the same name among {names}")
@@ -115,7 +120,10 @@ class Result(NamedTuple):
 def load_parts(study: Study) -> Parts:
     """Loads, resamples and splits the data of a study."""
     source = load(study.data, data_dir=study.data_dir, image_size=study.image_size)
-    train, held_out = split(source.train, study.held_out, seed=0)
+    if study.held_out:
+        train, held_out = split(source.train, study.held_out, seed=0)
+    else:
+        train, held_out = source.train, take(source.train, np.arange(0))
     if study.imbalance != 1.0:
         train = long_tail(train, study.imbalance, seed=0)
     return Parts(source, train, held_out, source.test)

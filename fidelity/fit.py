@@ -166,6 +166,10 @@ def predict_all(
         batch_size: images at a time; the last batch is filled up, so that
             one shape compiles.
     """
+    if not len(dataset.labels):
+        one = jnp.zeros((1, *dataset.images.shape[1:]), dataset.images.dtype)
+        classes = jax.eval_shape(predict, variables, one).shape[-1]
+        return np.zeros((0, classes), np.float32)
     rows = []
     for start in range(0, len(dataset.labels), batch_size):
         images = dataset.images[start : start + batch_size]

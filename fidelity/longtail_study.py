@@ -9,6 +9,7 @@ split: whatever compression does has to be read against them.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -64,6 +65,47 @@ def tail_of_scores(scores: Scores, parts: Parts) -> Tail:
     if np.isnan(own.memorization).all():
         raise ValueError("none of the scores belongs to an example of this data set")
     return Tail(own, 1 - own.right_out, None, None, None)
+
+
+def save_tail(folder: str | Path, tail: Tail, parts: Parts) -> None:
+    """Writes scores.npz and influence.npz, with the ids of the examples.
+
+    Args:
+        folder: an existing one.
+        tail: of an ensemble.
+        parts: data that it was trained on.
+    """
+    memorize.save_scores(Path(folder) / "scores.npz", tail.scores)
+    assert tail.influence is not None
+    assert tail.test_hardness is not None
+    np.savez_compressed(
+        Path(folder) / "influence.npz",
+        allow_pickle=False,
+        train_index=parts.train.index[tail.influence.row],
+        test_index=parts.test.index,
+        test_hardness=tail.test_hardness,
+        **tail.influence._asdict(),
+    )
+
+
+def load_tail(folder: str | Path, parts: Parts) -> Tail:
+    """Reads what `save_tail` wrote, for another study of the same examples.
+
+    Raises:
+        ValueError: the files are about other examples.
+    """
+    scores = memorize.load_scores(Path(folder) / "scores.npz")
+    with np.load(Path(folder) / "influence.npz") as saved:
+        same = np.array_equal(saved["test_index"], parts.test.index)
+        if not same or not np.array_equal(scores.index, parts.train.index):
+            raise ValueError(
+                f"the scores in {folder} are about other examples: repeat the data, "
+                "imbalance and held_out that they were made with"
+            )
+        influence = Influence(*(saved[name] for name in Influence._fields))
+        hardness = saved["test_hardness"]
+    support = longtail.memorized_support(scores, influence)
+    return Tail(scores, 1 - scores.right_out, support, hardness, influence)
 
 
 def changes(result: Result, split: str) -> Changes:

@@ -64,8 +64,12 @@ _ENSEMBLE_BATCH = flags.DEFINE_integer("ensemble_batch_size", 128, "of its model
 _ENSEMBLE_RATE = flags.DEFINE_float("ensemble_learning_rate", 0.05, "at its peak")
 _CHUNK = flags.DEFINE_integer("ensemble_chunk", 32, "models trained at once")
 _RATIO = flags.DEFINE_float("ratio", 0.7, "of the training set in a subset")
+_HELD_OUT = flags.DEFINE_float("held_out", 0.1, "of the training set, left out of all")
 _SCORES = flags.DEFINE_string(
-    "scores", None, "npz of scores to use in place of an ensemble (ids as in --data)"
+    "scores",
+    None,
+    "in place of an ensemble: npz of scores (ids as in --data), or the --output of an "
+    "earlier run on the same examples",
 )
 _PROXIES = flags.DEFINE_integer("proxy_seeds", 2, "runs for the proxies, 0 for none")
 _RESAMPLES = flags.DEFINE_integer("resamples", 300, "of the bootstrap")
@@ -101,6 +105,7 @@ def study_from_flags() -> tuple[Study, tails.Settings]:
         data_dir=_DATA_DIR.value,
         image_size=_IMAGE_SIZE.value,
         imbalance=_IMBALANCE.value,
+        held_out=_HELD_OUT.value,
         bfloat16=_BFLOAT16.value,
     )
     settings = tails.Settings(

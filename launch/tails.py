@@ -40,7 +40,8 @@ class Settings:
         training: of each of its models.
         ratio: of the subsets.
         chunk: models at once.
-        scores: npz file of scores to use instead, see `memorize.load_scores`.
+        scores: to use instead: an npz file, see `memorize.load_scores`, or the folder
+            of an earlier study of the same examples.
         proxy_seeds: runs for the proxies, 0 for none.
         top_k: training examples kept for each test example.
         resamples: of the bootstrap.
@@ -57,25 +58,38 @@ class Settings:
     resamples: int = 300
 
 
-def run(study: Study, settings: Settings, output: str, resume: bool) -> Row:
-    """Runs or resumes a long-tail study; writes its report and returns a summary."""
+def run(
+    study: Study,
+    settings: Settings,
+    output: str,
+    resume: bool,
+    *,
+    compressed: str | None = None,
+) -> Row:
+    """Runs or resumes a long-tail study; writes its report and returns a summary.
+
+    Args:
+        study: how to compress.
+        settings: of the ensemble and the analysis.
+        output: folder of the results.
+        resume: go on with what is there.
+        compressed: folder of `study` if it has been run before.
+    """
     common.setup()
     folder = Path(output)
-    given = None if settings.scores is None else memorize.load_scores(settings.scores)
-    _check(study, settings)
+    _module(study, settings, 2)
+    ensemble.subset_size(1000, settings.ratio)
+    parts = experiment.load_parts(study)
     title = f"{study.network} on {study.data}"
+    # The ensemble comes first, so that other studies can already share its scores.
+    tail, about = _tail(study, settings, parts, folder, resume)
     with common.progress(f"compress {title}", study.total_epochs) as advance:
         result = experiment.run(
             study,
-            folder / "compress",
-            resume=resume,
+            compressed or folder / "compress",
+            resume=resume or compressed is not None,
             on_epoch=lambda job, _: advance(job),
         )
-    about: Row = {"scores": settings.scores}
-    if given is not None:
-        tail = tail_of_scores(given, result.parts)
-    else:
-        tail, about = estimate(study, settings, result.parts, folder, resume)
     rows = longtail_study.relations(result, tail, resamples=settings.resamples)
     shared = common.machine() | {"data": study.data, "network": study.network}
     report.write_json_lines(folder / "relation.jsonl", [shared | r for r in rows])
@@ -93,10 +107,16 @@ def run(study: Study, settings: Settings, output: str, resume: bool) -> Row:
     return summary
 
 
-def _check(study: Study, settings: Settings) -> None:
-    """Bad settings of the ensemble are found before the compression has run."""
-    _module(study, settings, 2)
-    ensemble.subset_size(1000, settings.ratio)
+def _tail(
+    study: Study, settings: Settings, parts: Parts, folder: Path, resume: bool
+) -> tuple[Tail, Row]:
+    """Scores that are given, or else estimated."""
+    if settings.scores is None:
+        return estimate(study, settings, parts, folder, resume)
+    about: Row = {"scores": settings.scores}
+    if Path(settings.scores).is_dir():
+        return longtail_study.load_tail(settings.scores, parts), about
+    return tail_of_scores(memorize.load_scores(settings.scores), parts), about
 
 
 def _module(study: Study, settings: Settings, num_classes: int) -> nn.Module:
@@ -136,18 +156,11 @@ def estimate(
         )
     votes = without_collapsed(trained)
     tail = tail_of(votes, parts, top_k=settings.top_k)
-    memorize.save_scores(folder / "scores.npz", tail.scores)
-    assert tail.influence is not None
-    np.savez_compressed(
-        folder / "influence.npz",
-        allow_pickle=False,
-        train_index=train.index[tail.influence.row],
-        test_index=test.index,
-        **tail.influence._asdict(),
-    )
+    longtail_study.save_tail(folder, tail, parts)
     summary = _summary(settings, votes, tail) | {
         "collapsed": trained.num_models - votes.num_models,
         "ensemble_seconds": sum(record["seconds"] for record in records),
+        "models_per_second": _rate(records),
         "subset_accuracy": records[-1]["subset_accuracy"],
         "test_accuracy": records[-1]["test_accuracy"],
     }
@@ -166,6 +179,14 @@ def estimate(
             found, tail.scores.memorization
         )
     return tail, summary
+
+
+def _rate(records: list[Row]) -> float:
+    """Models a second, the first chunk, which compiles, left out if there are more."""
+    before = records[0] if len(records) > 1 else {"models": 0}
+    timed = records[1:] or records
+    seconds = sum(record["seconds"] for record in timed)
+    return (records[-1]["models"] - before["models"]) / seconds
 
 
 def _summary(settings: Settings, votes: Votes, tail: Tail) -> Row:

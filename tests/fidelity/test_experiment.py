@@ -152,6 +152,16 @@ def test_damaged_checkpoint_says_what_to_do(tmp_path):
         experiment.run(study(), tmp_path, resume=True)
 
 
+def test_nothing_held_out_trains_on_everything(tmp_path):
+    small = study(recipes=(parse("int8"),), losses=("ce",), seeds=1, held_out=0.0)
+    result = experiment.run(small, tmp_path)
+    assert len(result.parts.train.labels) == 256
+    assert len(result.train_predictions["reference/0"]) == 256
+    assert result.rows[0]["held_out_cie"] == 0
+    with pytest.raises(ValueError, match="needs held_out > 0"):
+        study(losses=("search",), held_out=0.0)
+
+
 def test_removed_filters_make_a_smaller_network(tmp_path):
     recipe = parse("0.5", structure="filter")
     result = experiment.run(

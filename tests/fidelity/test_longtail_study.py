@@ -2,16 +2,18 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 from tiny_problem import dataset
 
-from fidelity import longtail_plots, longtail_study
+from fidelity import longtail, longtail_plots, longtail_study
 from fidelity.association import auc, binned_rate, levels
+from fidelity.data import take
 from fidelity.dataset import make_source
 from fidelity.experiment import Parts, Result
 from fidelity.longtail_study import CHURN, Tail
-from fidelity.memorize import Scores
+from fidelity.memorize import Influence, Scores
 from fidelity.votes import Votes
 
 CLASSES = [f"quarter {i}" for i in range(4)]
@@ -151,3 +153,21 @@ def test_pictures_are_written(tmp_path):
         )
     for name in "abcd":
         assert (tmp_path / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_saved_tail_is_for_the_same_examples_only(tmp_path):
+    result, scores = study()
+    influence = Influence(
+        np.linspace(1, 0, 80, dtype=np.float32).reshape(40, 2),
+        np.arange(80, dtype=np.int32).reshape(40, 2),
+        np.full((40, 2), 0.01, np.float32),
+    )
+    support = longtail.memorized_support(scores, influence)
+    hardness = np.linspace(0, 1, 40)
+    tail = Tail(scores, 1 - scores.right_out, support, hardness, influence)
+    longtail_study.save_tail(tmp_path, tail, result.parts)
+    found = longtail_study.load_tail(tmp_path, result.parts)
+    jax.tree.map(np.testing.assert_array_equal, found, tail)
+    train = take(result.parts.train, np.arange(79))
+    with pytest.raises(ValueError, match="are about other examples"):
+        longtail_study.load_tail(tmp_path, result.parts._replace(train=train))

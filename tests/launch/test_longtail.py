@@ -99,6 +99,20 @@ def test_second_run_needs_resume_and_repeats_the_rows(small):
     assert (output / "relation.jsonl").read_text() == before
 
 
+def test_scores_of_an_earlier_run_are_used_whole(small):
+    output, _ = small
+    before = read(output / "relation.jsonl")
+    flags = (*SMALL, f"--output={output}", "--resume")
+    done = launch("longtail", *flags, f"--scores={output}")
+    assert done.returncode == 0, done.stderr
+    after = read(output / "relation.jsonl")
+    assert [row["split"] for row in after] == ["train"] * 3 + ["test"] * 3
+    assert [row["auc"] for row in after] == [row["auc"] for row in before]
+    refused = launch("longtail", *flags, f"--scores={output}", "--imbalance=2")
+    assert refused.returncode == 1
+    assert "are about other examples" in refused.stderr
+
+
 def test_given_scores_replace_the_ensemble(small, tmp_path):
     output, _ = small
     before = read(output / "relation.jsonl")
