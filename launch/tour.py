@@ -14,7 +14,7 @@ r"""Shows each of the systems at work, small, on any machine; no download.
 3. atari: four games of Breakout played at random, filmed. Needs ale-py, which carries
    the ROMs; left out without it.
 
-Expected: a minute and a half on 2 CPU cores. With 4-bit weights "kd" changes 2 to 3
+Expected: two minutes on 2 CPU cores. With 4-bit weights "kd" changes 2 to 3
 times fewer labels than "ce" at the same accuracy; of the training digits, those that
 change label are the memorized ones (AUC 0.8 or more); the encrypted sum of 20 and 22 is
 42; the film is atari.gif. Tables, pictures and artefacts are left under --output; a
