@@ -7,7 +7,6 @@ word operations, elementwise for consoles in lock-step.
 
 from typing import NamedTuple
 
-import jax
 from jax import numpy as jnp
 
 from atari.bits import Bool, Int, Word, pick, reverse8, spread2, spread4

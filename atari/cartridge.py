@@ -70,6 +70,14 @@ def known(cart: Cartridge) -> tuple[int, ...] | None:
     return tuple(int(n) for n in numbers)
 
 
+def fixed(numbers: tuple[int, ...] | None) -> bool:
+    """Whether `known` numbers tell that nothing of the mapper ever changes."""
+    if numbers is None:
+        return False
+    named = dict(zip(NUMBERS, numbers, strict=True))
+    return not (named["banks"] or named["sliced"])
+
+
 class Dpc(NamedTuple):
     """Registers of the DPC chip; `low`, `high`, ... are one entry a data fetcher."""
 

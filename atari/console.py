@@ -353,7 +353,9 @@ def _zeros(tree: Tree) -> Tree:
 def _lead(tree: Any, batched: Any, size: int) -> Any:
     """Every leaf with the batch axis in front."""
     return jax.tree.map(
-        lambda leaf, has: leaf if has else jnp.broadcast_to(leaf, (size, *leaf.shape)),
+        lambda leaf, has: (
+            leaf if has else jnp.broadcast_to(leaf, (size, *jnp.shape(leaf)))
+        ),
         tree,
         batched,
     )
@@ -429,30 +431,40 @@ def _runner(render: bool, known: tuple[int, ...] | None, backend: str) -> Any:
     """
 
     @jax.custom_batching.custom_vmap
-    def single(cart: Cartridge, state: State, inputs: Inputs) -> State:
+    def single(cart: Cartridge, state: State, inputs: Inputs, active: Bool) -> State:
         one = lambda tree: jax.tree.map(lambda leaf: leaf[None], tree)  # noqa: E731
-        out = batch(True, cart, one(state), one(inputs))
+        out = batch(True, cart, one(state), one(inputs), active[None])
         return jax.tree.map(lambda leaf: leaf[0], out)
 
-    def batch(one_cart: bool, cart: Cartridge, state: State, inputs: Inputs) -> State:
+    def batch(
+        one_cart: bool, cart: Cartridge, state: State, inputs: Inputs, active: Bool
+    ) -> State:
+        old = state
         state = jax.vmap(_begin, (None if one_cart else 0, 0))(cart, state)
+        over = jnp.where(active, state.core.over, 1)
+        state = state._replace(core=state.core._replace(over=over))
         state = _frames(render, known, backend, cart, state, inputs)
-        return jax.vmap(_end)(state)
+        state = jax.vmap(_end)(state)
+        # Memory and pictures of those that stand still have not been touched.
+        core, front, partial = _choose(
+            active,
+            (state.core, state.front, state.partial),
+            (old.core, old.front, old.partial),
+        )
+        return state._replace(core=core, front=front, partial=partial)
 
     @functools.cache
     def batched(one_cart: bool) -> Any:
         @jax.custom_batching.custom_vmap
-        def many(cart: Cartridge, state: State, inputs: Inputs) -> State:
-            return batch(one_cart, cart, state, inputs)
+        def many(cart: Cartridge, state: State, inputs: Inputs, active: Bool) -> State:
+            return batch(one_cart, cart, state, inputs, active)
 
         @many.def_vmap
-        def _(
-            size: int, has: list, cart: Cartridge, state: State, inputs: Inputs
-        ) -> Any:
+        def _(size: int, has: list, cart: Cartridge, *rest: Any) -> Any:
             # Two batch axes are one.
             joins = lambda leaf: leaf.reshape(-1, *leaf.shape[2:])  # noqa: E731
             one = one_cart and not any(jax.tree.leaves(has[0]))
-            inner = state.front.shape[1 if has[1].front else 0]
+            inner = rest[0].front.shape[1 if has[1].front else 0]
             if not one:
                 cart = _lead(cart, has[0], size)
                 if one_cart:
@@ -460,9 +472,11 @@ def _runner(render: bool, known: tuple[int, ...] | None, backend: str) -> Any:
                         lambda leaf: jnp.repeat(leaf[:, None], inner, 1), cart
                     )
                 cart = jax.tree.map(joins, cart)
-            state = jax.tree.map(joins, _lead(state, has[1], size))
-            inputs = jax.tree.map(joins, _lead(inputs, has[2], size))
-            state = batched(one)(cart, state, inputs)
+            joined = [
+                jax.tree.map(joins, _lead(tree, axes, size))
+                for tree, axes in zip(rest, has[1:], strict=True)
+            ]
+            state = batched(one)(cart, *joined)
             split = lambda leaf: leaf.reshape(size, inner, *leaf.shape[1:])  # noqa: E731
             out = jax.tree.map(split, state)
             return out, jax.tree.map(lambda _: True, out)
@@ -470,18 +484,24 @@ def _runner(render: bool, known: tuple[int, ...] | None, backend: str) -> Any:
         return many
 
     @single.def_vmap
-    def _(size: int, has: list, cart: Cartridge, state: State, inputs: Inputs) -> Any:
+    def _(size: int, has: list, cart: Cartridge, *rest: Any) -> Any:
         one = not any(jax.tree.leaves(has[0]))
         cart = cart if one else _lead(cart, has[0], size)
-        state, inputs = _lead(state, has[1], size), _lead(inputs, has[2], size)
-        out = batched(one)(cart, state, inputs)
+        led = [
+            _lead(tree, axes, size) for tree, axes in zip(rest, has[1:], strict=True)
+        ]
+        out = batched(one)(cart, *led)
         return out, jax.tree.map(lambda _: True, out)
 
     return single
 
 
 def run_frame(
-    cart: Cartridge, state: State, inputs: Inputs, render: bool = True
+    cart: Cartridge,
+    state: State,
+    inputs: Inputs,
+    render: bool = True,
+    active: Bool | bool = True,
 ) -> State:
     """Emulates one frame: until VSYNC ends, too many lines, or 25,000 instructions.
 
@@ -490,12 +510,14 @@ def run_frame(
       state: the console.
       inputs: controllers and switches during the frame.
       render: whether to draw the picture (static). Objects collide all the same.
+      active: bool[]; where it is False the console stands still.
 
     Returns:
       The console after the frame; see `screen` and `ram`.
     """
     known = cartridge.known(cart)
-    return _runner(render, known, _backend)(cart, state, inputs)
+    active = jnp.asarray(active)
+    return _runner(render, known, _backend)(cart, state, inputs, active)
 
 
 def power_on(cart: Cartridge, height: int | None = None) -> State:

@@ -265,6 +265,7 @@ def step(
     limit = config.max_frames or _NEVER
     wanted = jnp.array(codes, jnp.int32)[action]
     last = config.frame_skip - 1
+    pools = config.max_pool and config.frame_skip > 1
 
     def frame(carry: _Frame, i: jax.Array) -> tuple[_Frame, None]:
         active = ~carry.ends
@@ -274,27 +275,34 @@ def step(
         repeated = noises.happens(bits, config.repeat_action_probability)
         chosen = jnp.where(repeated, carry.play.action, wanted)
         acting = carry.play._replace(action=chosen)
-        play = games.emulate(game, acting, games.legal(game, chosen))
+        play = games.emulate(game, acting, games.legal(game, chosen), active=active)
         play = play._replace(frames=play.frames + 1)
         if config.stop_drawing:
-            drawn, acting = _where(active, (drawn, acting), (carry.noise, carry.play))
-        play = _where(active, play, acting)
+            drawn = _where(active, drawn, carry.noise)
+            acting = acting._replace(
+                action=jnp.where(active, chosen, carry.play.action)
+            )
+        play = _played(active, play, acting)
         signals = play.signals
         elapsed = carry.elapsed + active
         lost = (signals.lives < state.lives) & (signals.lives > 0)
         ends = signals.terminal | (elapsed >= limit)
         if config.episodic_life:
             ends |= lost
-        view = _view(game, config, play)
-        sees = active & ~ends if config.stale_end else active
-        frames = carry.frames
-        newest = (i == last) | (ends & (not config.stale_end))
-        if config.max_pool and config.frame_skip > 1:
-            older = jnp.where(sees & (i == last - 1), view, frames[1])
-            if not config.stale_end:
-                older = jnp.where(active & ends & (i < last), view, older)
-            frames = frames.at[1].set(older)
-        frames = frames.at[0].set(jnp.where(sees & newest, view, frames[0]))
+
+        def look(frames: jax.Array) -> jax.Array:
+            # A game that has ended stands still, on its last picture.
+            view = _view(game, config, play)
+            sees = active & ~ends if config.stale_end else ~state.over
+            newest, older = i == last, pools & (i == last - 1)
+            return jnp.stack(
+                [
+                    jnp.where(sees & newest, view, frames[0]),
+                    jnp.where(sees & older, view, frames[1]),
+                ]
+            )
+
+        frames = lax.cond(i >= last - 1, look, lambda kept: kept, carry.frames)
         reward = carry.reward + jnp.where(active, signals.reward, 0)
         lost = jnp.where(active, lost, carry.lost)
         carry = _Frame(play, drawn, frames, elapsed, reward, lost, carry.ends | ends)
@@ -335,11 +343,23 @@ def step(
         wakes=state.wakes,
         streams=streams,
     )
-    new = _where(state.over, state, new)
+    console = new.play.console  # which stood still if the game was over
+    new = _where(state.over, _without(state), _without(new))
+    new = new._replace(play=new.play._replace(console=console))
     score = carry.reward.astype(jnp.float32)
     reward = jnp.clip(score, -1, 1) if config.clip_rewards else score
     observation = _shown(config, new.stack)
     return new, TimeStep(observation, reward, terminated, truncated, _info(new, score))
+
+
+def _without(state: State) -> State:
+    return state._replace(play=state.play._replace(console=None))  # type: ignore
+
+
+def _played(active: jax.Array, new: Play, old: Play) -> Play:
+    """The new play where active; the console has seen to itself."""
+    chosen = _where(active, new._replace(console=None), old._replace(console=None))
+    return chosen._replace(console=new.console)
 
 
 def _where(condition: jax.Array | bool, new: Any, old: Any) -> Any:

@@ -126,6 +126,7 @@ def emulate(
     *,
     select: jax.Array | bool = False,
     render: bool = True,
+    active: jax.Array | bool = True,
 ) -> Play:
     """One frame.
 
@@ -135,6 +136,7 @@ def emulate(
       action: int32, one of `Action`, or `RESET`.
       select: SELECT is held; then nobody plays and nothing is scored.
       render: Whether to draw the picture.
+      active: The console stands still where this is False.
     """
     action, select = jnp.asarray(action, jnp.int32), jnp.asarray(select)
     limit = game.settings.paddle_max
@@ -148,7 +150,7 @@ def emulate(
         difficulty=game.difficulty,
         select=select,
     )
-    console = consoles.run_frame(game.cartridge, play.console, pressed, render)
+    console = consoles.run_frame(game.cartridge, play.console, pressed, render, active)
     play = play._replace(console=console, paddle=paddle)
     signals = game.rules.update(memory(play), play.signals)
     signals = jax.tree.map(

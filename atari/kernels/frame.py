@@ -20,6 +20,7 @@ from atari import beam, cartridge, console, cpu as cpus, tia as tias
 from atari.bits import Bool, Int
 from atari.cartridge import Cartridge
 from atari.console import INSTRUCTIONS, Core, Inputs, State
+from atari.kernels import packing
 
 try:
     from jax.experimental import pallas as pl
@@ -84,7 +85,8 @@ class _Ahead(NamedTuple):
 class _Behind(NamedTuple):
     """What the beam's turn carries."""
 
-    tia: tias.Tia
+    tia: tias.Tia  # without what `packed` has
+    packed: tuple[Int, ...]
     next: Int  # note
 
 
@@ -112,6 +114,16 @@ def _can_go(core: Core, waits: Int) -> Bool:
     return (waits == 0) & (more | (core.cpu.queued != 0))
 
 
+def _folded(tia: tias.Tia, number: Int) -> _Behind:
+    words = packing.pack(packing.BEAM, tia._asdict(), 0)
+    gone = dict.fromkeys(packing.names(packing.BEAM))
+    return _Behind(tia._replace(**gone), words, number)
+
+
+def _unfolded(state: _Behind) -> tias.Tia:
+    return state.tia._replace(**packing.unpack(packing.BEAM, state.packed, 0))
+
+
 def _run_ahead(
     cart: Cartridge,
     table: Any,
@@ -124,6 +136,8 @@ def _run_ahead(
 ) -> _Ahead:
     """One step of the CPU."""
     core = ahead.core._replace(tia=_with(tia, ahead.seen))
+    if core.mapper is None:
+        core = core._replace(mapper=cartridge.reset(cart))
 
     def behind(address: Int, at: Int) -> Bool:
         # Collisions are the beam's; the other ports the CPU knows.
@@ -156,7 +170,7 @@ def _run_ahead(
     core = ahead.core._replace(
         cpu=turn.cpu._replace(cycles=cycles + halt),
         riot=turn.riot,
-        mapper=turn.mapper,
+        mapper=None if ahead.core.mapper is None else turn.mapper,
         over=jnp.where(over, 1, core.over),
         executed=core.executed + jnp.where(turn.goes, 1, 0),
     )
@@ -179,7 +193,7 @@ def _catch_up(
     state: _Behind,
 ) -> _Behind:
     """One window of the beam, and the write that waited for it."""
-    tia, alive = state.tia, state.next < count
+    tia, alive = _unfolded(state), state.next < count
     note = notes.get(state.next, alive)
     cycles = base + (note >> _CYCLE)
     register, value = (note >> _REGISTER) & 0x7F, note & 0xFF
@@ -193,7 +207,32 @@ def _catch_up(
     written, _, _ = tias.write(
         moved, register, value, cycles, wait, cart.combs, cart.pal, there
     )
-    return _Behind(_typed(written, tia), state.next + jnp.where(there, 1, 0))
+    return _folded(_typed(written, tia), state.next + jnp.where(there, 1, 0))
+
+
+def _rest(ahead: _Ahead, salt: Int) -> tuple[_Ahead, tuple[Int, ...]]:
+    """What the CPU's turn leaves, packed as far as it packs."""
+    core = ahead.core
+    fields = core.cpu._asdict() | core.riot._asdict()
+    fields |= {"executed": core.executed, "over": core.over, "vblank": ahead.seen[0]}
+    return ahead, packing.pack(packing.CPU, fields, salt)
+
+
+def _wake(ahead: _Ahead, resting: tuple[Int, ...], salt: Int) -> _Ahead:
+    """Undoes `_rest`."""
+    fields = packing.unpack(packing.CPU, resting, salt)
+    core = ahead.core
+    core = core._replace(
+        cpu=core.cpu._replace(
+            **{k: fields[k] for k in core.cpu._fields if k in fields}
+        ),
+        riot=core.riot._replace(
+            **{k: fields[k] for k in core.riot._fields if k in fields}
+        ),
+        executed=fields["executed"],
+        over=fields["over"],
+    )
+    return ahead._replace(core=core, seen=(fields["vblank"], *ahead.seen[1:]))
 
 
 class _Notes(NamedTuple):
@@ -261,7 +300,7 @@ def _kernel(plan: _Plan, tree: Any, *refs: Any) -> None:
 
     size = tree.num_leaves
     values = lax.fori_loop(0, size, load, (lane * 0,) * size)
-    core, inputs, front, numbers = tree.unflatten(values)
+    core, inputs, front, salt, numbers = tree.unflatten(values)
     if plan.known is not None:
         numbers = [jnp.full(LANES, value, jnp.int32) for value in plan.known]
     display = _Table(display_ref, image * 2048) if plan.dpc else None
@@ -279,31 +318,51 @@ def _kernel(plan: _Plan, tree: Any, *refs: Any) -> None:
         screen = _Screen(pictures_ref, 2 * lane + front, plan.height)
     table = _Table(table_ref)
 
+    pressed = packing.pack(packing.INPUTS, inputs._asdict(), salt)
+    mapper = core.mapper
+    if cartridge.fixed(plan.known):
+        core = core._replace(mapper=None)
+
     def more(carry: tuple[Core, Int]) -> Bool:
         core, waits = carry
         return _any(_can_go(core, waits) | (waits != 0))
 
     def turn(carry: tuple[Core, Int]) -> tuple[Core, Int]:
         core, waited = carry
-        tia, base = core.tia, core.cpu.cycles
+        base = core.cpu.cycles
         zero = base * 0
-        ahead = _Ahead(core._replace(tia=None), _seen(tia), zero, zero, waited)
+        tia, seen = core.tia, _seen(core.tia)
+        resting = packing.pack(packing.TIA, tia._asdict(), salt)
+        ahead = _Ahead(core._replace(tia=None), seen, zero, zero, waited)
+        switches = packing.unpack(packing.INPUTS, pressed, salt)
         step = functools.partial(
-            _run_ahead, cart, table, memory, notes, tia, base, inputs
+            _run_ahead,
+            cart,
+            table,
+            memory,
+            notes,
+            tia,
+            base,
+            inputs._replace(**switches),
         )
         _, ahead = lax.while_loop(
             lambda c: (c[0] < NOTES) & _any(_can_go(c[1].core, c[1].waits)),
             lambda c: (c[0] + 1, step(c[1])),
             (jnp.int32(0), ahead),
         )
+        tia = tia._replace(**packing.unpack(packing.TIA, resting, salt))
+        ahead, resting = _rest(ahead, salt)
         window = functools.partial(_catch_up, cart, notes, screen, base, ahead.count)
+        tia = tia._replace(vsync_end=zero, dump_end=zero)
         behind = lax.while_loop(
-            lambda s: _any(s.next < ahead.count), window, _Behind(tia, zero)
+            lambda s: _any(s.next < ahead.count), window, _folded(tia, zero)
         )
-        core = ahead.core._replace(tia=_with(behind.tia, ahead.seen))
+        ahead = _wake(ahead, resting, salt)
+        core = ahead.core._replace(tia=_with(_unfolded(behind), ahead.seen))
         return core, ahead.waits
 
     core, _ = lax.while_loop(more, turn, (core, lane * 0))
+    core = core._replace(mapper=mapper if core.mapper is None else core.mapper)
     leaves = jax.tree.leaves(core)
 
     def store(row: Int, none: Int) -> Int:
@@ -339,7 +398,7 @@ def run(
       state: the consoles; every leaf with a leading axis of B.
       inputs: controllers and switches, each int32[B].
       render: whether to draw the pictures.
-      known: the cartridge's numbers, see `cartridge.known`; the code is then made for them.
+      known: the cartridge's numbers, by `cartridge.known`, to compile the code for.
       interpret: run the kernel by Pallas' interpreter, on any device.
 
     Returns:
@@ -376,7 +435,7 @@ def run(
         dpc=cart.display is not None,
     )
     leaves, tree = jax.tree.flatten(
-        (state.core, inputs, state.front, [] if known else numbers)
+        (state.core, inputs, state.front, state.front * 0, [] if known else numbers)
     )
     ram = state.ram.reshape(programs, LANES, cartridge.RAM_SIZE).swapaxes(1, 2)
     memory = jnp.concatenate([cart.rom.reshape(-1), ram.reshape(-1)])
