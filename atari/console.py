@@ -127,6 +127,7 @@ class Turn(NamedTuple):
     goes: Bool  # an instruction was carried out
     waits: Bool  # it wants to read what the beam has not come to, and is tried again
     pushing: Bool  # a queued byte was pushed instead
+    from_tia: Bool
     to_tia: Bool
     address: Int
     value: Int
@@ -215,6 +216,7 @@ def instruct(
         goes=goes,
         waits=waits,
         pushing=pushing,
+        from_tia=goes & now.reads & from_tia,
         to_tia=to_tia,
         address=out.address & 0x3F,
         value=out.value,

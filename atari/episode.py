@@ -353,13 +353,15 @@ def step(
 
 
 def _without(state: State) -> State:
-    return state._replace(play=state.play._replace(console=None))  # type: ignore
+    nothing: Any = None
+    return state._replace(play=state.play._replace(console=nothing))
 
 
 def _played(active: jax.Array, new: Play, old: Play) -> Play:
     """The new play where active; the console has seen to itself."""
-    chosen = _where(active, new._replace(console=None), old._replace(console=None))
-    return chosen._replace(console=new.console)
+    nothing: Any = None
+    rest = [play._replace(console=nothing) for play in (new, old)]
+    return _where(active, *rest)._replace(console=new.console)
 
 
 def _where(condition: jax.Array | bool, new: Any, old: Any) -> Any:

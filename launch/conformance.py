@@ -6,9 +6,9 @@ television standard and all resets. Games run side by side, on one program. Exam
 
     python -m launch.conformance --games=pong,seaquest --frames=3000 --seed=0
 
-Expected: some 15 minutes on a CPU core, and hours for all 104 games; a GPU is the place
-for those. Prints a table, names the first differing frame of every game that differs,
-and exits with status 1 if any does. The last line counts the games that are exact. With
+Expected: some 15 minutes on a CPU core, and hours for all 104 games; a few minutes on a
+GPU. Prints a table, names the first differing frame of every game that differs, and
+exits with status 1 if any does. The last line counts the games that are exact. With
 --json, games found there are not run again. Two-player ROMs
 (`--games=combat,joust,maze_craze,warlords`) run as bare consoles: RAM and screen only.
 """
@@ -42,6 +42,12 @@ _EPISODE = flags.DEFINE_integer("episode", 1000, "frames before a reset is force
 _SEED = flags.DEFINE_integer("seed", 0, "of actions and of sticky actions")
 _STICKY = flags.DEFINE_list("sticky", ["0", "0.25"], "probabilities of repeating")
 _BATCH = flags.DEFINE_integer("batch", 104, "games that run side by side")
+_BACKEND = flags.DEFINE_enum(
+    "backend",
+    "auto",
+    ["auto", "lax", "pallas", "interpret"],
+    "XLA's loop or the GPU kernel; auto: the kernel on a GPU",
+)
 _JSON = flags.DEFINE_string("json", "", "file of JSON lines, one a game; resumes")
 
 HEIGHT = 256
@@ -428,10 +434,16 @@ def main(argv: list[str]) -> None:
     del argv
     common.setup()
     ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
+    consoles.set_backend(_BACKEND.value)
     names = _GAMES.value or rom.names()
     for name in names:
         rom.properties(name)
-    settings = {"frames": _FRAMES.value, "seed": _SEED.value, "sticky": _STICKY.value}
+    settings = {
+        "frames": _FRAMES.value,
+        "seed": _SEED.value,
+        "sticky": _STICKY.value,
+        "backend": _BACKEND.value,
+    }
     rows: dict[str, dict[str, Any]] = {}
     if _JSON.value and Path(_JSON.value).exists():
         for line in Path(_JSON.value).read_text().splitlines():

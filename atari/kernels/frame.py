@@ -10,6 +10,7 @@ not depend on where it stops in between, all states and pictures are the same.
 The kernel needs Pallas' Triton lowering; `available` says whether there is one.
 """
 
+import dataclasses
 import functools
 from typing import Any, NamedTuple
 
@@ -36,6 +37,7 @@ NOTES = 64
 
 # A note is the write's cycle since the turn began, its register and its value.
 _CYCLE, _REGISTER = 15, 8
+_LAST = tias.WAIT + 1  # stands for no register: the beam comes to the last access
 _DROPPED = (tias.VSYNC, tias.WSYNC, 0x03, *range(0x15, 0x1B))
 
 
@@ -44,7 +46,8 @@ def available() -> bool:
     return pl is not None
 
 
-class _Table(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class _Table:
     """A table in global memory that lanes index on their own."""
 
     ref: Any
@@ -54,7 +57,8 @@ class _Table(NamedTuple):
         return triton.load(self.ref.at[self.start + index]).astype(jnp.int32)
 
 
-class _Bytes(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class _Bytes:
     """All memory in one array: images, then RAM by address with lanes innermost."""
 
     ref: Any
@@ -75,9 +79,10 @@ class _Bytes(NamedTuple):
 class _Ahead(NamedTuple):
     """What the CPU's turn carries."""
 
-    core: Core  # without its TIA, of which the CPU changes `seen`
+    core: Any  # a Core without its TIA, of which the CPU changes `seen`
     seen: tuple[Int, ...]
-    count: Int  # notes
+    number: Int  # of the next note
+    last: Int  # cycle of the last access to the TIA, -1 before the first
     waits: Int  # for the beam
     current: Int  # the beam is where the CPU is
 
@@ -85,7 +90,7 @@ class _Ahead(NamedTuple):
 class _Behind(NamedTuple):
     """What the beam's turn carries."""
 
-    tia: tias.Tia  # without what `packed` has
+    tia: Any  # a Tia without what `packed` has
     packed: tuple[Int, ...]
     next: Int  # note
 
@@ -105,6 +110,10 @@ def _typed(new: Any, old: Any) -> Any:
     return jax.tree.map(lambda a, b: jnp.asarray(a).astype(b.dtype), new, old)
 
 
+def _without(core: Any, name: str) -> Any:
+    return core._replace(**{name: None})
+
+
 def _any(lanes: Bool) -> Bool:
     return jnp.where(lanes, 1, 0).max() > 0
 
@@ -116,7 +125,7 @@ def _can_go(core: Core, waits: Int) -> Bool:
 
 def _folded(tia: tias.Tia, number: Int) -> _Behind:
     words = packing.pack(packing.BEAM, tia._asdict(), 0)
-    gone = dict.fromkeys(packing.names(packing.BEAM))
+    gone: dict[str, Any] = dict.fromkeys(packing.names(packing.BEAM))
     return _Behind(tia._replace(**gone), words, number)
 
 
@@ -142,7 +151,7 @@ def _run_ahead(
     def behind(address: Int, at: Int) -> Bool:
         # Collisions are the beam's; the other ports the CPU knows.
         late = beam.behind(tia, cart.first_line, cart.lines, 3 * at)
-        late = (ahead.current == 0) & ((ahead.count > 0) | late)
+        late = (ahead.current == 0) & ((ahead.number > 0) | late)
         return ((address & 15) < 8) & late
 
     free = ahead.waits == 0
@@ -162,22 +171,30 @@ def _run_ahead(
     drawn = register < 0x2D
     for dropped in _DROPPED:
         drawn &= register != dropped
-    noted = (turn.to_tia & (drawn | over)) | turn.waits
+    last = jnp.where(turn.from_tia, turn.at, ahead.last)
+    last = jnp.where(turn.to_tia, cycles, last)
+    executed = core.executed + jnp.where(turn.goes, 1, 0)
+    written_down = turn.to_tia & (drawn | over)
+    # The picture of a frame cut short shows what the last access brought about.
+    cut = (executed >= INSTRUCTIONS) & (turn.cpu.queued == 0) & ~over & (last >= 0)
+    cut &= free & (core.over == 0) & ~written_down
+    noted = written_down | turn.waits | cut
     at = jnp.where(turn.waits, turn.at, cycles) - base
-    port = jnp.where(turn.waits, tias.WAIT, register)
+    port = jnp.where(turn.waits, tias.WAIT, jnp.where(cut, _LAST, register))
     note = (at << _CYCLE) | (port << _REGISTER) | (turn.value & 0xFF)
-    notes.put(ahead.count, note, noted)
+    notes.put(ahead.number, note, noted)
     core = ahead.core._replace(
         cpu=turn.cpu._replace(cycles=cycles + halt),
         riot=turn.riot,
         mapper=None if ahead.core.mapper is None else turn.mapper,
         over=jnp.where(over, 1, core.over),
-        executed=core.executed + jnp.where(turn.goes, 1, 0),
+        executed=executed,
     )
     after = _Ahead(
         core,
         _seen(written),
-        ahead.count + jnp.where(noted, 1, 0),
+        ahead.number + jnp.where(noted, 1, 0),
+        last,
         jnp.where(turn.waits, 1, ahead.waits),
         jnp.where(turn.goes | turn.pushing, 0, ahead.current),
     )
@@ -189,15 +206,15 @@ def _catch_up(
     notes: "_Notes",
     screen: "_Screen | None",
     base: Int,
-    count: Int,
+    ahead: _Ahead,
     state: _Behind,
 ) -> _Behind:
     """One window of the beam, and the write that waited for it."""
-    tia, alive = _unfolded(state), state.next < count
+    tia, alive = _unfolded(state), state.next < ahead.number
     note = notes.get(state.next, alive)
-    cycles = base + (note >> _CYCLE)
     register, value = (note >> _REGISTER) & 0x7F, note & 0xFF
-    wait = register == tias.WAIT
+    cycles = jnp.where(register == _LAST, ahead.last, base + (note >> _CYCLE))
+    wait = register >= tias.WAIT
     due = jnp.where(wait, 3 * cycles, tias.due(tia, register, 3 * cycles))
     target = jnp.where(alive, due, console.FAR)
     moved, pixels, there = beam.advance(tia, cart.first_line, cart.lines, target)
@@ -235,7 +252,8 @@ def _wake(ahead: _Ahead, resting: tuple[Int, ...], salt: Int) -> _Ahead:
     return ahead._replace(core=core, seen=(fields["vblank"], *ahead.seen[1:]))
 
 
-class _Notes(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class _Notes:
     """The writes noted, by number with lanes innermost."""
 
     ref: Any
@@ -250,7 +268,8 @@ class _Notes(NamedTuple):
         )
 
 
-class _Screen(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class _Screen:
     """The pictures being drawn, in words of four pixels."""
 
     ref: Any  # two a console
@@ -303,8 +322,9 @@ def _kernel(plan: _Plan, tree: Any, *refs: Any) -> None:
     core, inputs, front, salt, numbers = tree.unflatten(values)
     if plan.known is not None:
         numbers = [jnp.full(LANES, value, jnp.int32) for value in plan.known]
-    display = _Table(display_ref, image * 2048) if plan.dpc else None
-    cart = Cartridge(None, display, *numbers)
+    rom: Any = None  # which is in memory
+    display: Any = _Table(display_ref, image * 2048) if plan.dpc else None
+    cart = Cartridge(rom, display, *numbers)
     memory = _Bytes(
         memory_ref,
         image * cartridge.ROM_SIZE - cartridge.RAM_SIZE,
@@ -321,19 +341,19 @@ def _kernel(plan: _Plan, tree: Any, *refs: Any) -> None:
     pressed = packing.pack(packing.INPUTS, inputs._asdict(), salt)
     mapper = core.mapper
     if cartridge.fixed(plan.known):
-        core = core._replace(mapper=None)
+        core = _without(core, "mapper")
 
-    def more(carry: tuple[Core, Int]) -> Bool:
-        core, waits = carry
+    def more(carry: tuple[Any, Int, Int]) -> Bool:
+        core, _, waits = carry
         return _any(_can_go(core, waits) | (waits != 0))
 
-    def turn(carry: tuple[Core, Int]) -> tuple[Core, Int]:
-        core, waited = carry
+    def turn(carry: tuple[Any, Int, Int]) -> tuple[Any, Int, Int]:
+        core, last, waited = carry
         base = core.cpu.cycles
         zero = base * 0
         tia, seen = core.tia, _seen(core.tia)
         resting = packing.pack(packing.TIA, tia._asdict(), salt)
-        ahead = _Ahead(core._replace(tia=None), seen, zero, zero, waited)
+        ahead = _Ahead(_without(core, "tia"), seen, zero, last, zero, waited)
         switches = packing.unpack(packing.INPUTS, pressed, salt)
         step = functools.partial(
             _run_ahead,
@@ -352,16 +372,16 @@ def _kernel(plan: _Plan, tree: Any, *refs: Any) -> None:
         )
         tia = tia._replace(**packing.unpack(packing.TIA, resting, salt))
         ahead, resting = _rest(ahead, salt)
-        window = functools.partial(_catch_up, cart, notes, screen, base, ahead.count)
+        window = functools.partial(_catch_up, cart, notes, screen, base, ahead)
         tia = tia._replace(vsync_end=zero, dump_end=zero)
         behind = lax.while_loop(
-            lambda s: _any(s.next < ahead.count), window, _folded(tia, zero)
+            lambda s: _any(s.next < ahead.number), window, _folded(tia, zero)
         )
         ahead = _wake(ahead, resting, salt)
         core = ahead.core._replace(tia=_with(_unfolded(behind), ahead.seen))
-        return core, ahead.waits
+        return core, ahead.last, ahead.waits
 
-    core, _ = lax.while_loop(more, turn, (core, lane * 0))
+    core, *_ = lax.while_loop(more, turn, (core, lane * 0 - 1, lane * 0))
     core = core._replace(mapper=mapper if core.mapper is None else core.mapper)
     leaves = jax.tree.leaves(core)
 
@@ -439,7 +459,7 @@ def run(
     )
     ram = state.ram.reshape(programs, LANES, cartridge.RAM_SIZE).swapaxes(1, 2)
     memory = jnp.concatenate([cart.rom.reshape(-1), ram.reshape(-1)])
-    display = cart.display if plan.dpc else jnp.zeros(1, jnp.uint8)
+    display = jnp.zeros(1, jnp.uint8) if cart.display is None else cart.display
     pictures = jnp.zeros((1, 1), jnp.int32)
     if render:
         pictures = state.screens.reshape(2 * size, -1)
@@ -458,6 +478,6 @@ def run(
     )(*fixed, *changed)
     ram = memory[cart.rom.size :].reshape(programs, cartridge.RAM_SIZE, LANES)
     ram = ram.swapaxes(1, 2).reshape(-1, cartridge.RAM_SIZE)
-    core, *_ = tree.unflatten(list(rows))
+    core, *_ = jax.tree.unflatten(tree, list(rows))
     screens = pictures.reshape(state.screens.shape) if render else state.screens
     return state._replace(core=core, ram=ram, screens=screens)
