@@ -28,6 +28,11 @@ def unsettled(tree: Tree, /) -> Tree:
     return tree
 
 
+def typed(new: Tree, old: Tree) -> Tree:
+    """The new values in the types of the old, as a loop's carry needs them."""
+    return jax.tree.map(lambda a, b: a.astype(b.dtype), new, old)
+
+
 def pick(index: jax.Array, values: Sequence[int | jax.Array]) -> jax.Array:
     """`values[index]` for a handful of values, as selects; the last one by default."""
     chosen = jnp.asarray(values[-1], jnp.int32)

@@ -21,7 +21,7 @@ import numpy as np
 from jax import lax, numpy as jnp
 
 from atari import beam, cartridge, cpu as cpus, random, riot as riots, tia as tias
-from atari.bits import Bool, Int, Settle, Tree, unsettled
+from atari.bits import Bool, Int, Settle, Tree, typed, unsettled
 from atari.cartridge import Cartridge, Mapper
 from atari.cpu import Cpu
 from atari.riot import Riot
@@ -272,8 +272,7 @@ def step(
         over=jnp.where(over, 1, core.over),
         executed=core.executed + jnp.where(turn.goes, 1, 0),
     )
-    new = jax.tree.map(lambda a, b: a.astype(b.dtype), new, core)
-    return turn.memory, new, pixels
+    return turn.memory, typed(new, core), pixels
 
 
 def _begin(cart: Cartridge, state: State) -> State:
@@ -363,10 +362,14 @@ def _lead(tree: Any, batched: Any, size: int) -> Any:
     )
 
 
+def _axis(cart: Cartridge) -> int | None:
+    """The batch axis of a cartridge: none if all consoles share it."""
+    return None if cart.rom.ndim == 1 else 0
+
+
 def _loop(render: bool, cart: Cartridge, state: State, inputs: Inputs) -> State:
     """The steps of a frame for a batch of consoles, until the last is at its end."""
-    axes = (0 if jnp.ndim(cart.rom) == 2 else None, 0)
-    go = jax.vmap(functools.partial(_advance, render), (None, *axes, 0))
+    go = jax.vmap(functools.partial(_advance, render), (None, _axis(cart), 0, 0))
     return lax.while_loop(
         lambda s: running(s.core).any(),
         lambda s: go(s.core.executed.max() >= 0, cart, s, inputs),
@@ -435,14 +438,12 @@ def _runner(render: bool, known: tuple[int, ...] | None, backend: str) -> Any:
     @jax.custom_batching.custom_vmap
     def single(cart: Cartridge, state: State, inputs: Inputs, active: Bool) -> State:
         one = lambda tree: jax.tree.map(lambda leaf: leaf[None], tree)  # noqa: E731
-        out = batch(True, cart, one(state), one(inputs), active[None])
+        out = batch(cart, one(state), one(inputs), active[None])
         return jax.tree.map(lambda leaf: leaf[0], out)
 
-    def batch(
-        one_cart: bool, cart: Cartridge, state: State, inputs: Inputs, active: Bool
-    ) -> State:
+    def batch(cart: Cartridge, state: State, inputs: Inputs, active: Bool) -> State:
         old = state
-        state = jax.vmap(_begin, (None if one_cart else 0, 0))(cart, state)
+        state = jax.vmap(_begin, (_axis(cart), 0))(cart, state)
         over = jnp.where(active, state.core.over, 1)
         state = state._replace(core=state.core._replace(over=over))
         state = _frames(render, known, backend, cart, state, inputs)
@@ -459,7 +460,7 @@ def _runner(render: bool, known: tuple[int, ...] | None, backend: str) -> Any:
     def batched(one_cart: bool) -> Any:
         @jax.custom_batching.custom_vmap
         def many(cart: Cartridge, state: State, inputs: Inputs, active: Bool) -> State:
-            return batch(one_cart, cart, state, inputs, active)
+            return batch(cart, state, inputs, active)
 
         @many.def_vmap
         def _(size: int, has: list, cart: Cartridge, *rest: Any) -> Any:

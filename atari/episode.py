@@ -343,22 +343,18 @@ def step(
         wakes=state.wakes,
         streams=streams,
     )
-    console = new.play.console  # which stood still if the game was over
-    new = _where(state.over, _without(state), _without(new))
-    new = new._replace(play=new.play._replace(console=console))
+    nothing: Any = None
+    play = _played(~state.over, new.play, state.play)
+    old, new = state._replace(play=nothing), new._replace(play=nothing)
+    new = _where(state.over, old, new)._replace(play=play)
     score = carry.reward.astype(jnp.float32)
     reward = jnp.clip(score, -1, 1) if config.clip_rewards else score
     observation = _shown(config, new.stack)
     return new, TimeStep(observation, reward, terminated, truncated, _info(new, score))
 
 
-def _without(state: State) -> State:
-    nothing: Any = None
-    return state._replace(play=state.play._replace(console=nothing))
-
-
 def _played(active: jax.Array, new: Play, old: Play) -> Play:
-    """The new play where active; the console has seen to itself."""
+    """The new play where active; otherwise the console has stood still by itself."""
     nothing: Any = None
     rest = [play._replace(console=nothing) for play in (new, old)]
     return _where(active, *rest)._replace(console=new.console)

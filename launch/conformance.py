@@ -448,7 +448,9 @@ def main(argv: list[str]) -> None:
     if _JSON.value and Path(_JSON.value).exists():
         for line in Path(_JSON.value).read_text().splitlines():
             old = json.loads(line)
-            if old["game"] in names and all(old[k] == v for k, v in settings.items()):
+            if old["game"] in names and all(
+                old.get(k) == v for k, v in settings.items()
+            ):
                 rows[old["game"]] = old
     # DPC cartridges have a chip of their own, so they are another program.
     left = [name for name in names if name not in rows]

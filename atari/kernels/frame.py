@@ -18,14 +18,13 @@ import jax
 from jax import lax, numpy as jnp
 
 from atari import beam, cartridge, console, cpu as cpus, tia as tias
-from atari.bits import Bool, Int
+from atari.bits import Bool, Int, typed
 from atari.cartridge import Cartridge
 from atari.console import INSTRUCTIONS, Core, Inputs, State
-from atari.kernels import packing
 
 try:
     from jax.experimental import pallas as pl
-    from jax.experimental.pallas import triton as triton
+    from jax.experimental.pallas import triton
 except ImportError:  # a JAX without this lowering
     pl = triton = None  # type: ignore[assignment]
 
@@ -90,8 +89,7 @@ class _Ahead(NamedTuple):
 class _Behind(NamedTuple):
     """What the beam's turn carries."""
 
-    tia: Any  # a Tia without what `packed` has
-    packed: tuple[Int, ...]
+    tia: tias.Tia
     next: Int  # note
 
 
@@ -106,10 +104,6 @@ def _with(tia: tias.Tia, seen: tuple[Int, ...]) -> tias.Tia:
     return tia._replace(**dict(zip(_SEEN, seen, strict=True)))
 
 
-def _typed(new: Any, old: Any) -> Any:
-    return jax.tree.map(lambda a, b: jnp.asarray(a).astype(b.dtype), new, old)
-
-
 def _without(core: Any, name: str) -> Any:
     return core._replace(**{name: None})
 
@@ -119,18 +113,7 @@ def _any(lanes: Bool) -> Bool:
 
 
 def _can_go(core: Core, waits: Int) -> Bool:
-    more = (core.over == 0) & (core.executed < INSTRUCTIONS)
-    return (waits == 0) & (more | (core.cpu.queued != 0))
-
-
-def _folded(tia: tias.Tia, number: Int) -> _Behind:
-    words = packing.pack(packing.BEAM, tia._asdict(), 0)
-    gone: dict[str, Any] = dict.fromkeys(packing.names(packing.BEAM))
-    return _Behind(tia._replace(**gone), words, number)
-
-
-def _unfolded(state: _Behind) -> tias.Tia:
-    return state.tia._replace(**packing.unpack(packing.BEAM, state.packed, 0))
+    return (waits == 0) & console.running(core)
 
 
 def _run_ahead(
@@ -177,7 +160,7 @@ def _run_ahead(
     written_down = turn.to_tia & (drawn | over)
     # The picture of a frame cut short shows what the last access brought about.
     cut = (executed >= INSTRUCTIONS) & (turn.cpu.queued == 0) & ~over & (last >= 0)
-    cut &= free & (core.over == 0) & ~written_down
+    cut &= (turn.goes | turn.pushing) & (core.over == 0) & ~written_down
     noted = written_down | turn.waits | cut
     at = jnp.where(turn.waits, turn.at, cycles) - base
     port = jnp.where(turn.waits, tias.WAIT, jnp.where(cut, _LAST, register))
@@ -198,7 +181,7 @@ def _run_ahead(
         jnp.where(turn.waits, 1, ahead.waits),
         jnp.where(turn.goes | turn.pushing, 0, ahead.current),
     )
-    return _typed(after, ahead)
+    return typed(after, ahead)
 
 
 def _catch_up(
@@ -210,7 +193,7 @@ def _catch_up(
     state: _Behind,
 ) -> _Behind:
     """One window of the beam, and the write that waited for it."""
-    tia, alive = _unfolded(state), state.next < ahead.number
+    tia, alive = state.tia, state.next < ahead.number
     note = notes.get(state.next, alive)
     register, value = (note >> _REGISTER) & 0x7F, note & 0xFF
     cycles = jnp.where(register == _LAST, ahead.last, base + (note >> _CYCLE))
@@ -224,32 +207,7 @@ def _catch_up(
     written, _, _ = tias.write(
         moved, register, value, cycles, wait, cart.combs, cart.pal, there
     )
-    return _folded(_typed(written, tia), state.next + jnp.where(there, 1, 0))
-
-
-def _rest(ahead: _Ahead, salt: Int) -> tuple[_Ahead, tuple[Int, ...]]:
-    """What the CPU's turn leaves, packed as far as it packs."""
-    core = ahead.core
-    fields = core.cpu._asdict() | core.riot._asdict()
-    fields |= {"executed": core.executed, "over": core.over, "vblank": ahead.seen[0]}
-    return ahead, packing.pack(packing.CPU, fields, salt)
-
-
-def _wake(ahead: _Ahead, resting: tuple[Int, ...], salt: Int) -> _Ahead:
-    """Undoes `_rest`."""
-    fields = packing.unpack(packing.CPU, resting, salt)
-    core = ahead.core
-    core = core._replace(
-        cpu=core.cpu._replace(
-            **{k: fields[k] for k in core.cpu._fields if k in fields}
-        ),
-        riot=core.riot._replace(
-            **{k: fields[k] for k in core.riot._fields if k in fields}
-        ),
-        executed=fields["executed"],
-        over=fields["over"],
-    )
-    return ahead._replace(core=core, seen=(fields["vblank"], *ahead.seen[1:]))
+    return _Behind(typed(written, tia), state.next + jnp.where(there, 1, 0))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -319,7 +277,7 @@ def _kernel(plan: _Plan, tree: Any, *refs: Any) -> None:
 
     size = tree.num_leaves
     values = lax.fori_loop(0, size, load, (lane * 0,) * size)
-    core, inputs, front, salt, numbers = tree.unflatten(values)
+    core, inputs, front, numbers = tree.unflatten(values)
     if plan.known is not None:
         numbers = [jnp.full(LANES, value, jnp.int32) for value in plan.known]
     rom: Any = None  # which is in memory
@@ -338,7 +296,6 @@ def _kernel(plan: _Plan, tree: Any, *refs: Any) -> None:
         screen = _Screen(pictures_ref, 2 * lane + front, plan.height)
     table = _Table(table_ref)
 
-    pressed = packing.pack(packing.INPUTS, inputs._asdict(), salt)
     mapper = core.mapper
     if cartridge.fixed(plan.known):
         core = _without(core, "mapper")
@@ -352,33 +309,20 @@ def _kernel(plan: _Plan, tree: Any, *refs: Any) -> None:
         base = core.cpu.cycles
         zero = base * 0
         tia, seen = core.tia, _seen(core.tia)
-        resting = packing.pack(packing.TIA, tia._asdict(), salt)
         ahead = _Ahead(_without(core, "tia"), seen, zero, last, zero, waited)
-        switches = packing.unpack(packing.INPUTS, pressed, salt)
         step = functools.partial(
-            _run_ahead,
-            cart,
-            table,
-            memory,
-            notes,
-            tia,
-            base,
-            inputs._replace(**switches),
+            _run_ahead, cart, table, memory, notes, tia, base, inputs
         )
         _, ahead = lax.while_loop(
             lambda c: (c[0] < NOTES) & _any(_can_go(c[1].core, c[1].waits)),
             lambda c: (c[0] + 1, step(c[1])),
             (jnp.int32(0), ahead),
         )
-        tia = tia._replace(**packing.unpack(packing.TIA, resting, salt))
-        ahead, resting = _rest(ahead, salt)
         window = functools.partial(_catch_up, cart, notes, screen, base, ahead)
-        tia = tia._replace(vsync_end=zero, dump_end=zero)
         behind = lax.while_loop(
-            lambda s: _any(s.next < ahead.number), window, _folded(tia, zero)
+            lambda s: _any(s.next < ahead.number), window, _Behind(tia, zero)
         )
-        ahead = _wake(ahead, resting, salt)
-        core = ahead.core._replace(tia=_with(_unfolded(behind), ahead.seen))
+        core = ahead.core._replace(tia=_with(behind.tia, ahead.seen))
         return core, ahead.last, ahead.waits
 
     core, *_ = lax.while_loop(more, turn, (core, lane * 0 - 1, lane * 0))
@@ -396,8 +340,10 @@ def _kernel(plan: _Plan, tree: Any, *refs: Any) -> None:
 
 
 def _pad(tree: Any, extra: int) -> Any:
+    """The last console some more times."""
+
     def pad(leaf: jax.Array) -> jax.Array:
-        return jnp.pad(leaf, ((0, extra),) + ((0, 0),) * (leaf.ndim - 1))
+        return jnp.pad(leaf, ((0, extra),) + ((0, 0),) * (leaf.ndim - 1), "edge")
 
     return jax.tree.map(pad, tree)
 
@@ -427,14 +373,10 @@ def run(
     size = state.front.shape[0]
     extra = -size % LANES
     if extra:
-        # Consoles whose frame is over fill the last program.
-        filled = state._replace(core=state.core._replace(over=1 - state.core.over))
-        filled = _pad(filled, extra)
-        filled = filled._replace(core=filled.core._replace(over=1 - filled.core.over))
         cart = cart if cart.rom.ndim == 1 else _pad(cart, extra)
         filled = run(
             cart,
-            filled,
+            _pad(state, extra),
             _pad(inputs, extra),
             render=render,
             known=known,
@@ -455,7 +397,7 @@ def run(
         dpc=cart.display is not None,
     )
     leaves, tree = jax.tree.flatten(
-        (state.core, inputs, state.front, state.front * 0, [] if known else numbers)
+        (state.core, inputs, state.front, [] if known else numbers)
     )
     ram = state.ram.reshape(programs, LANES, cartridge.RAM_SIZE).swapaxes(1, 2)
     memory = jnp.concatenate([cart.rom.reshape(-1), ram.reshape(-1)])

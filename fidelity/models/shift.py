@@ -62,16 +62,7 @@ def banded_convolution(
     A row of outputs is the product of `h` rows of inputs with a band matrix that holds
     the kernel once for each output column. Most of it is zero, but for a few input
     channels it has the long sides that matrix units want, and copies `h` slices, not
-    `h w`.
-
-    Args:
-        x: `[B, H, W, K_in]`.
-        kernel: `[h, w, K_in, K_out]`, same type.
-        stride: along both axes.
-        padding: zeros on both sides of each axis.
-
-    Returns:
-        `[B, H', W', K_out]`.
+    `h w`. Arguments and result are the same too.
     """
     h, w, inputs, outputs = kernel.shape
     batch, height, width, _ = x.shape
