@@ -15,7 +15,6 @@ import numpy as np
 from atari import Environment
 from atari.agents import ppo, pqn
 from atari.agents.agent import Agent, Metrics, State
-from fidelity import checkpoint
 
 AGENTS: dict[str, Any] = {"ppo": ppo, "pqn": pqn}
 
@@ -62,7 +61,9 @@ def _value(name: str, text: str, default: Any) -> Any:
     if isinstance(default, str):
         return text
     try:
-        value = ast.literal_eval(text.capitalize() if default in (True, False) else text)
+        value = ast.literal_eval(
+            text.capitalize() if default in (True, False) else text
+        )
         return type(default)(value)
     except (ValueError, SyntaxError, TypeError):
         kind = type(default).__name__
@@ -142,19 +143,23 @@ def fit(
         update = jax.jit(agent.update, donate_argnums=0)
     clock = time.perf_counter()
     start = start.lower(keys).compile()
-    shapes = jax.eval_shape(jax.vmap(agent.init, axis_name="devices"), keys) if (
-        devices > 1
-    ) else jax.eval_shape(agent.init, keys)
+    shapes = (
+        jax.eval_shape(jax.vmap(agent.init, axis_name="devices"), keys)
+        if (devices > 1)
+        else jax.eval_shape(agent.init, keys)
+    )
     update = update.lower(shapes).compile()
     compile_seconds = time.perf_counter() - clock
 
-    rows: list[Row] = []
-    restored = directory is not None and resume and checkpoint.latest(directory)
     clock = time.perf_counter()
-    if directory is not None and restored:
-        state, rows = _restore(directory, shapes, metadata or {})
-    else:
+    rows: list[Row] = []
+    found = None
+    if directory is not None and resume:
+        found = _restore(directory, shapes, metadata or {})
+    if found is None:
         state = jax.block_until_ready(start(keys))
+    else:
+        state, rows = found
     start_seconds = time.perf_counter() - clock
     if on_compiled:
         on_compiled()
@@ -183,8 +188,7 @@ def fit(
             on_update(row, state)
         done = len(rows) == updates or row["seconds"] >= max_seconds
         if directory is not None and (done or now - saved > checkpoint_seconds):
-            extra = {"rows": rows, "run": metadata or {}}
-            checkpoint.save(directory, len(rows), _leaves(state), extra)
+            _save(directory, state, rows, metadata or {})
             saved = time.perf_counter()
         if done:
             break
@@ -226,9 +230,22 @@ def _leaves(state: Any) -> dict[str, Any]:
     return {f"{i:04}": leaf for i, leaf in enumerate(leaves) if leaf.size}
 
 
+def _save(
+    directory: str | Path, state: State, rows: list[Row], metadata: dict[str, Any]
+) -> None:
+    from fidelity import checkpoint  # here, since it takes seconds
+
+    extra = {"rows": rows, "run": metadata}
+    checkpoint.save(directory, len(rows), _leaves(state), extra)
+
+
 def _restore(
     directory: str | Path, shapes: State, wanted: dict[str, Any]
-) -> tuple[State, list[Row]]:
+) -> tuple[State, list[Row]] | None:
+    from fidelity import checkpoint
+
+    if checkpoint.latest(directory) is None:
+        return None
     _, found, extra = checkpoint.restore(directory, _leaves(shapes))
     for name, value in wanted.items():
         if extra["run"].get(name) != value:

@@ -62,9 +62,7 @@ def main(argv: Sequence[str]) -> None:
 
 def run() -> None:
     """Trains, and reports."""
-    env = atari.make(
-        _GAME.value, "dqn", repeat_action_probability=_STICKY.value
-    )
+    env = atari.make(_GAME.value, "dqn", repeat_action_probability=_STICKY.value)
     skip = env.config.frame_skip
     config = learning.configure(
         _AGENT.value, _SET.value, _FRAMES.value, skip, _DEVICES.value

@@ -1,7 +1,7 @@
 """Agents that learn a game with everything on the device.
 
-Each agent is `make(config, env, axis_name=None)`, which gives pure functions: `init` and
-`update`, one program that plays many environments and learns from what happened.
+Each agent is `make(config, env, axis_name=None)`, which gives pure functions: `init`
+and `update`, one program that plays many environments and learns from what happened.
 
 Example:
   >>> import atari, jax

@@ -1,6 +1,6 @@
-"""Parallelised Q-network (Gallici et al., 2024): Q(lambda), no replay, no target network.
+"""Parallelised Q-network (Gallici et al., 2024): Q(lambda) without replay.
 
-Layer normalisation keeps it stable.
+No target network either: layer normalisation keeps it stable.
 """
 
 import dataclasses
@@ -158,9 +158,7 @@ def make(config: Config, env: Environment, axis_name: str | None = None) -> Agen
     )
 
 
-def explore(
-    key: jax.Array, values: jax.Array, epsilon: float | jax.Array
-) -> jax.Array:
+def explore(key: jax.Array, values: jax.Array, epsilon: float | jax.Array) -> jax.Array:
     """The best actions, or with probability `epsilon` random ones.
 
     Args:

@@ -1,7 +1,7 @@
 """What a trajectory teaches: advantages and targets of value functions.
 
 All functions are for one trajectory of `T` steps; `jax.vmap` them over a batch. Step t
-leads from observation t to t + 1 and gives `rewards[t]`. Two arrays say what ends there:
+leads from observation t to t + 1 and gives `rewards[t]`. Two arrays say what ends then:
 
 * `discounts[t]`: the discount, 0 if the step is terminal: nothing is bootstrapped.
 * `ends[t]`: the episode ends, terminal or truncated: the next step belongs to another,

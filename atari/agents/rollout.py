@@ -68,9 +68,7 @@ def start(env: Environment, key: jax.Array, number: int, bank_size: int) -> Acto
     picks = jax.random.randint(pick_key, (number,), 0, bank_size)
     state, timestep = jax.tree.map(lambda leaf: leaf[picks], bank)
     zeros = jnp.zeros(number)
-    return Actors(
-        state, timestep.observation, zeros, zeros.astype(jnp.int32), bank
-    )
+    return Actors(state, timestep.observation, zeros, zeros.astype(jnp.int32), bank)
 
 
 def step(

@@ -1,0 +1,288 @@
+r"""Measures the wall-clock in which an agent learns a game to a mark.
+
+The marks are those of CuLE's paper (Dalton and Frosio, 2020, table 3): Pong 18, Asterix
+1,000, Ms. Pac-Man 1,500, Assault 800. While an agent trains, its parameters are put
+aside every few seconds. Afterwards the last snapshot plays whole games from no-op starts
+in ALE itself (ale-py, on the host); if it reaches the mark, a bisection of the others
+finds when that was. So the time to a mark is one of training, without evaluation.
+Example:
+
+    python -m launch.bench_agents --games=pong,asterix,ms_pacman,assault --seeds=3
+
+Expected: on an H100 a minute or two a game and seed, and a minute to compile. Prints a
+table and one JSON line a run: time to the mark with compiling apart and included,
+emulated frames/s while training, and the shares of emulation, inference and learning.
+"""
+
+import bisect
+import contextlib
+import json
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from absl import app, flags
+from jax import numpy as jnp
+from rich.table import Table
+
+import atari
+from atari.agents import evaluate, score
+from atari.agents.agent import Agent, State
+from launch import common, learning
+
+MARKS = {"pong": 18.0, "asterix": 1000.0, "ms_pacman": 1500.0, "assault": 800.0}
+CULE_MINUTES = {"pong": 3.1, "asterix": 3.4, "ms_pacman": 6.9, "assault": 9.4}
+
+_GAMES = flags.DEFINE_list("games", list(MARKS), "names")
+_AGENT = flags.DEFINE_enum("agent", "ppo", list(learning.AGENTS), "algorithm")
+_SEEDS = flags.DEFINE_integer("seeds", 3, "runs of a game", lower_bound=1)
+_FRAMES = flags.DEFINE_integer("frames", 40_000_000, "of a run's schedules")
+_SECONDS = flags.DEFINE_float("seconds", 120, "of a run's training, at most")
+_SET = flags.DEFINE_list("set", [], "settings of the agent, name=value")
+_SNAPSHOT = flags.DEFINE_float("snapshot_seconds", 2, "between snapshots")
+_PLAYED = flags.DEFINE_integer("evaluation_games", 30, "of a snapshot; 0: no marks")
+_PROTOCOL = flags.DEFINE_enum(
+    "protocol", "noop", list(evaluate.PROTOCOLS), "of evaluation"
+)
+_CUT = flags.DEFINE_integer("max_frames", 108_000, "of a game that is evaluated")
+_PRINT = flags.DEFINE_float("print_seconds", 0, "print progress so often; 0: never")
+_OUTPUT = flags.DEFINE_string("output", None, "also append JSON lines to this file")
+
+
+@contextlib.contextmanager
+def busy_shares() -> Iterator[list[float]]:
+    """Shares of time in which a GPU was busy, sampled; empty where nothing can tell."""
+    shares: list[float] = []
+    command = ["nvidia-smi", "--query-gpu=utilization.gpu", "-lms", "500"]
+    command += ["--format=csv,noheader,nounits", "--id=0"]
+    try:
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+    except FileNotFoundError:
+        yield shares
+        return
+    try:
+        yield shares
+    finally:
+        process.terminate()
+        for line in (process.communicate()[0] or "").splitlines():
+            with contextlib.suppress(ValueError):
+                shares.append(float(line) / 100)
+
+
+def shares(agent: Agent, config: Any, state: State, seconds: float) -> dict[str, float]:
+    """Parts of an update: inference and learning timed alone, emulation the rest.
+
+    Args:
+        agent: the agent.
+        config: its configuration.
+        state: any state of it.
+        seconds: of a whole update.
+    """
+    batch = jax.tree.map(
+        lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(agent.collect, state)[2]
+    )
+    learn = jax.jit(lambda s, b: agent.learn(s, b)[0].params)
+
+    @jax.jit
+    def infer(state: State) -> jax.Array:
+        def step(total: jax.Array, key: jax.Array) -> tuple[jax.Array, None]:
+            # Hangs on the sum so that no step is moved out of the loop.
+            seen = state.actors.observation ^ (total == -1).astype(jnp.uint8)
+            return total + agent.act(state.params, key, seen, False).sum(), None
+
+        keys = jax.random.split(jax.random.key(0), config.steps)
+        return jax.lax.scan(step, jnp.int32(0), keys)[0]
+
+    def timed(call: Callable[[], Any]) -> float:
+        jax.block_until_ready(call())
+        clock = time.perf_counter()
+        jax.block_until_ready([call() for _ in range(3)])
+        return (time.perf_counter() - clock) / 3
+
+    learning_share = timed(lambda: learn(state, batch)) / seconds
+    inference_share = timed(lambda: infer(state)) / seconds
+    return {
+        "inference_share": inference_share,
+        "learning_share": learning_share,
+        "emulation_share": 1 - inference_share - learning_share,
+    }
+
+
+def first_passing(scores: Callable[[int], float], number: int, mark: float) -> int:
+    """The first of some snapshots to reach a mark, by bisection; `number` if none."""
+    return bisect.bisect_left(
+        range(number), True, key=lambda i: bool(scores(i) >= mark)
+    )
+
+
+def measure(game: str, seed: int) -> dict[str, Any]:
+    """Trains one agent, and finds when it reached the mark."""
+    env = atari.make(game, "dqn")
+    skip = env.config.frame_skip
+    config = learning.configure(_AGENT.value, _SET.value, _FRAMES.value, skip)
+    agent = learning.AGENTS[_AGENT.value].make(config, env)
+    snapshots: list[tuple[learning.Row, Any]] = []
+    printed = 0.0
+
+    def on_update(row: learning.Row, state: State) -> None:
+        nonlocal printed
+        if (
+            not snapshots
+            or row["seconds"] > snapshots[-1][0]["seconds"] + _SNAPSHOT.value
+        ):
+            snapshots.append((row, jax.device_get(state.params)))
+        if _PRINT.value and row["seconds"] >= printed + _PRINT.value:
+            printed = row["seconds"]
+            print(json.dumps(brief(row)), flush=True)
+
+    with busy_shares() as busy:
+        done = learning.fit(
+            agent,
+            env,
+            seed,
+            config.updates,
+            max_seconds=_SECONDS.value,
+            on_update=on_update,
+            on_compiled=lambda: print("compiled", flush=True),
+        )
+    last = done.rows[-1]
+    snapshots.append((last, jax.device_get(done.state.params)))
+    rates = [row["frames_per_second"] for row in done.rows]
+    rate = statistics.median(rates)
+    row = {
+        "game": game,
+        "agent": _AGENT.value,
+        "seed": seed,
+        "compile_seconds": done.compile_seconds,
+        "start_seconds": done.start_seconds,
+        "train_seconds": last["seconds"],
+        "frames": last["frames"],
+        "frames_per_second": rate,
+        "slowest": min(rates),
+        "training_score": last["score"],
+        "busy_share": statistics.mean(busy) if busy else None,
+    }
+    row |= shares(agent, config, done.state, agent.steps * skip / rate)
+    print(json.dumps(row), flush=True)
+    if _PLAYED.value:
+        row |= find_mark(game, agent, snapshots)
+    return row
+
+
+def brief(row: learning.Row) -> dict[str, float]:
+    """A row with short numbers."""
+    return {
+        key: float(f"{value:.4g}")
+        for key, value in row.items()
+        if value is not None and key != "points_of_games"
+    }
+
+
+def find_mark(
+    game: str, agent: Agent, snapshots: Sequence[tuple[learning.Row, Any]]
+) -> dict[str, Any]:
+    """When the mark was reached, and how well the last snapshot plays."""
+    act = jax.jit(agent.act, static_argnums=3)
+    found: dict[int, evaluate.Scores] = {}
+
+    def mean(i: int) -> float:
+        if i not in found:
+            clock = time.perf_counter()
+            found[i] = evaluate.in_ale(
+                game,
+                act,
+                jax.device_put(snapshots[i][1]),
+                _PLAYED.value,
+                protocol=_PROTOCOL.value,
+                max_frames=_CUT.value,
+            )
+            scores = found[i].score
+            print(
+                f"{game}: {snapshots[i][0]['seconds']:.1f} s of training: "
+                f"{scores.mean():.2f} (from {scores.min():g} to {scores.max():g}; "
+                f"longest {found[i].length.max()} steps, evaluated in "
+                f"{time.perf_counter() - clock:.1f} s)",
+                flush=True,
+            )
+        return float(found[i].score.mean())
+
+    end = len(snapshots) - 1
+    final = mean(end)
+    row: dict[str, Any] = {
+        "protocol": _PROTOCOL.value,
+        "final_score": final,
+        "final_error": float(found[end].score.std() / np.sqrt(_PLAYED.value)),
+        "human_normalised": score.human_normalised(game, final),
+    }
+    mark = MARKS.get(game)
+    if mark is None:
+        return row
+    row |= {"mark": mark, "seconds_to_mark": None}
+    if final >= mark:
+        best = first_passing(mean, len(snapshots), mark)
+        row |= {
+            "seconds_to_mark": snapshots[best][0]["seconds"],
+            "frames_to_mark": snapshots[best][0]["frames"],
+            "score_at_mark": mean(best),
+        }
+    return row
+
+
+def main(argv: Sequence[str]) -> None:
+    """Entry point."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unknown arguments {argv[1:]}")
+    common.setup()
+    machine = common.machine()
+    table = Table(title=f"{_AGENT.value} on {machine['device']}")
+    for name in (
+        "game",
+        "mark",
+        "s to it",
+        "with compiling",
+        "CuLE min",
+        "final score",
+        "human = 1",
+        "frames/s",
+        "emulate, infer, learn",
+    ):
+        table.add_column(name, justify="right")
+    try:
+        for game in _GAMES.value:
+            for seed in range(_SEEDS.value):
+                row = measure(game, seed)
+                line = machine | row
+                print(json.dumps(line), flush=True)
+                if _OUTPUT.value:
+                    common.append_json(_OUTPUT.value, line)
+                _add(table, row)
+    except (ValueError, ModuleNotFoundError) as error:
+        raise SystemExit(f"error: {error}") from error
+    common.console.print(table)
+
+
+def _add(table: Table, row: dict[str, Any]) -> None:
+    reached = row.get("seconds_to_mark")
+    extra = row["compile_seconds"] + row["start_seconds"]
+    parts = [row[f"{p}_share"] for p in ("emulation", "inference", "learning")]
+    table.add_row(
+        row["game"],
+        f"{row['mark']:g}" if "mark" in row else "",
+        "-" if reached is None else f"{reached:.1f}",
+        "-" if reached is None else f"{reached + extra:.1f}",
+        f"{CULE_MINUTES[row['game']]}" if row["game"] in CULE_MINUTES else "",
+        f"{row['final_score']:.1f}" if "final_score" in row else "",
+        f"{row['human_normalised']:.2f}" if "human_normalised" in row else "",
+        f"{row['frames_per_second']:,.0f}",
+        ", ".join(f"{part:.0%}" for part in parts),
+    )
+
+
+if __name__ == "__main__":
+    app.run(main)
