@@ -2,10 +2,10 @@ r"""Measures the wall-clock in which an agent learns a game to a mark.
 
 The marks are those of CuLE's paper (Dalton and Frosio, 2020, table 3): Pong 18, Asterix
 1,000, Ms. Pac-Man 1,500, Assault 800. While an agent trains, its parameters are put
-aside every few seconds. Afterwards the last snapshot plays whole games from no-op starts
-in ALE itself (ale-py, on the host); if it reaches the mark, a bisection of the others
-finds when that was. So the time to a mark is one of training, without evaluation.
-Example:
+aside every few seconds. Afterwards the last snapshot plays whole games from no-op
+starts in ALE itself (ale-py, on the host); if it reaches the mark, a bisection of the
+others finds when that was. So the time to a mark is one of training, without
+evaluation. Example:
 
     python -m launch.bench_agents --games=pong,asterix,ms_pacman,assault --seeds=3
 
@@ -132,10 +132,8 @@ def measure(game: str, seed: int) -> dict[str, Any]:
 
     def on_update(row: learning.Row, state: State) -> None:
         nonlocal printed
-        if (
-            not snapshots
-            or row["seconds"] > snapshots[-1][0]["seconds"] + _SNAPSHOT.value
-        ):
+        last = snapshots[-1][0]["seconds"] if snapshots else -_SNAPSHOT.value
+        if row["seconds"] >= last + _SNAPSHOT.value:
             snapshots.append((row, jax.device_get(state.params)))
         if _PRINT.value and row["seconds"] >= printed + _PRINT.value:
             printed = row["seconds"]

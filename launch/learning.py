@@ -61,11 +61,10 @@ def _value(name: str, text: str, default: Any) -> Any:
     if isinstance(default, str):
         return text
     try:
-        value = ast.literal_eval(
-            text.capitalize() if default in (True, False) else text
-        )
-        return type(default)(value)
-    except (ValueError, SyntaxError, TypeError):
+        if isinstance(default, bool):
+            return {"true": True, "false": False}[text.lower()]
+        return type(default)(ast.literal_eval(text))
+    except (KeyError, ValueError, SyntaxError, TypeError):
         kind = type(default).__name__
         raise ValueError(f"{name}={text!r} is not {kind}, as {default!r} is") from None
 

@@ -7,9 +7,10 @@ Example:
         --set=num_envs=8192,learning_rate=3e-4
 
 Expected: on an H100 a minute to compile and a minute or two for the first command. On 2
-CPU cores use --set=num_envs=8,steps=8,minibatch=64,bank=4 and expect 600 frames/s. Under
---output: rows.jsonl (one line an update), curve.png, a film of the trained agent,
-checkpoints, result.json with the score by --protocol. A killed run goes on with --resume.
+CPU cores use --set=num_envs=8,steps=8,minibatch=64,bank=4 and expect 100 frames/s.
+Under --output: rows.jsonl (one line an update), curve.png, a film of the trained agent,
+checkpoints, result.json with the score by --protocol. A killed run goes on with
+--resume.
 """
 
 import dataclasses
@@ -18,7 +19,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 from absl import app, flags
 
 import atari
