@@ -9,7 +9,17 @@ from typing import NamedTuple
 
 from jax import numpy as jnp
 
-from atari.bits import Bool, Int, Word, pick, reverse8, spread2, spread4
+from atari.bits import (
+    Bool,
+    Guard,
+    Int,
+    Word,
+    always,
+    pick,
+    reverse8,
+    spread2,
+    spread4,
+)
 from atari.tia import BLANK, LINE, WIDTH, Tia
 
 WINDOW = 32
@@ -41,7 +51,9 @@ def _place(shape: Word, position: Int, column: Int) -> Word:
     return jnp.where(ahead < 32, tail, none) | jnp.where(behind < 32, head, none)
 
 
-def _copies(shape: Word, position: Int, nusiz: Int, first: Bool, column: Int) -> Word:
+def _copies(
+    shape: Word, position: Int, nusiz: Int, first: Bool, column: Int, guard: Guard
+) -> Word:
     """A player or missile with the copies that NUSIZ asks for."""
     mode = nusiz & 7
     none = jnp.uint32(0)
@@ -50,18 +62,24 @@ def _copies(shape: Word, position: Int, nusiz: Int, first: Bool, column: Int) ->
     second = (mode == 1) | (mode == 2) | (mode == 3) | (mode == 4) | (mode == 6)
     third = (mode == 3) | (mode == 6)
     drawn = jnp.where(first, _place(shape, position, column), none)
-    drawn |= jnp.where(second, _place(shape, position + step, column), none)
-    return drawn | jnp.where(third, _place(shape, position + 2 * step, column), none)
+
+    def more() -> Word:
+        near = jnp.where(second, _place(shape, position + step, column), none)
+        return near | jnp.where(third, _place(shape, position + 2 * step, column), none)
+
+    return drawn | guard(second, more, none)
 
 
-def _player(grp: Int, refp: Int, nusiz: Int, position: Int, late: Int, x: Int) -> Word:
+def _player(
+    grp: Int, refp: Int, nusiz: Int, position: Int, late: Int, x: Int, guard: Guard
+) -> Word:
     shape = jnp.where(refp == 0, reverse8(grp), grp).astype(jnp.uint32)
     mode = nusiz & 7
     double, quad = mode == 5, mode == 7
     shape = jnp.where(quad, spread4(shape), jnp.where(double, spread2(shape), shape))
     # A stretched player comes one pixel later.
     position = position + jnp.where(double | quad, 1, 0)
-    return _copies(shape, position, nusiz, late == 0, x)
+    return _copies(shape, position, nusiz, late == 0, x, guard)
 
 
 def _bar(size: Int) -> Word:
@@ -76,7 +94,7 @@ def _below(count: Int) -> Word:
     return jnp.where(count > 0, ones, jnp.uint32(0))
 
 
-def _objects(tia: Tia, x: Int) -> tuple[tuple[Word, ...], Bool]:
+def _objects(tia: Tia, x: Int, guard: Guard) -> tuple[tuple[Word, ...], Bool]:
     """The six objects from pixel `x`, and whether only the last of them is on.
 
     Players, missiles, ball, playfield.
@@ -84,20 +102,31 @@ def _objects(tia: Tia, x: Int) -> tuple[tuple[Word, ...], Bool]:
     none = jnp.uint32(0)
     grp0 = jnp.where(tia.vdelp0 != 0, tia.old_grp0, tia.grp0)
     grp1 = jnp.where(tia.vdelp1 != 0, tia.old_grp1, tia.grp1)
-    p0 = _player(grp0, tia.refp0, tia.nusiz0, tia.p0, tia.late0, x)
-    p1 = _player(grp1, tia.refp1, tia.nusiz1, tia.p1, tia.late1, x)
+    p0 = guard(
+        grp0 != 0,
+        lambda: _player(grp0, tia.refp0, tia.nusiz0, tia.p0, tia.late0, x, guard),
+        none,
+    )
+    p1 = guard(
+        grp1 != 0,
+        lambda: _player(grp1, tia.refp1, tia.nusiz1, tia.p1, tia.late1, x, guard),
+        none,
+    )
 
-    always = tia.enam0 == tia.enam0
-    size0 = (tia.nusiz0 >> 4) | jnp.where(tia.star_shape == 1, 1, 0)
-    m0 = _copies(_bar(size0), tia.m0, tia.nusiz0, always, x)
-    m1 = _copies(_bar(tia.nusiz1 >> 4), tia.m1, tia.nusiz1, always, x)
+    every = tia.enam0 == tia.enam0
     on0 = (tia.enam0 != 0) & (tia.resmp0 == 0)
     on1 = (tia.enam1 != 0) & (tia.resmp1 == 0)
-    m0 = jnp.where(on0 & (tia.star_shape != 2), m0, none)
-    m1 = jnp.where(on1, m1, none)
-
     enabl = jnp.where(tia.vdelbl != 0, tia.old_enabl, tia.enabl)
-    ball = _place(_bar(tia.ctrlpf >> 4), tia.ball, x)
+
+    def missiles() -> tuple[Word, Word]:
+        size0 = (tia.nusiz0 >> 4) | jnp.where(tia.star_shape == 1, 1, 0)
+        m0 = _copies(_bar(size0), tia.m0, tia.nusiz0, every, x, guard)
+        m1 = _copies(_bar(tia.nusiz1 >> 4), tia.m1, tia.nusiz1, every, x, guard)
+        m0 = jnp.where(on0 & (tia.star_shape != 2), m0, none)
+        return m0, jnp.where(on1, m1, none)
+
+    m0, m1 = guard(on0 | on1, missiles, (none, none))
+    ball = guard(enabl != 0, lambda: _place(_bar(tia.ctrlpf >> 4), tia.ball, x), none)
     ball = jnp.where(enabl != 0, ball, none)
 
     left = tia.playfield
@@ -123,13 +152,17 @@ def _pairs(objects: tuple[Word, ...]) -> Int:
     return found
 
 
-def _start_line(tia: Tia, where: Bool) -> Tia:
+def _start_line(tia: Tia, where: Bool, guard: Guard) -> Tia:
     """What the end of a line latches."""
     star = where & (tia.star != 0)
-    line = (tia.star_line + 1) & 3
-    drift = pick(line, (18, 33, 0, 17))
-    m0 = jnp.where(tia.m0 < drift, tia.m0 - drift + WIDTH, tia.m0 - drift)
-    shape = jnp.where(line == 1, 1, jnp.where(line == 2, 2, 0))
+
+    def drifted() -> tuple[Int, Int, Int]:
+        line = (tia.star_line + 1) & 3
+        drift = pick(line, (18, 33, 0, 17))
+        m0 = jnp.where(tia.m0 < drift, tia.m0 - drift + WIDTH, tia.m0 - drift)
+        return line, jnp.where(line == 1, 1, jnp.where(line == 2, 2, 0)), m0
+
+    line, shape, m0 = guard(star, drifted, (tia.star_line, tia.star_shape, tia.m0))
     return tia._replace(
         clock=jnp.where(where, 0, tia.clock),
         row=jnp.where(where, tia.row + 1, tia.row),
@@ -151,7 +184,7 @@ def behind(tia: Tia, first_line: Int, lines: Int, clock: Int) -> Bool:
 
 
 def advance(
-    tia: Tia, first_line: Int, lines: Int, target: Int
+    tia: Tia, first_line: Int, lines: Int, target: Int, guard: Guard = always
 ) -> tuple[Tia, Pixels, Bool]:
     """Moves the beam towards the clock `target`, at most to the end of its window.
 
@@ -168,27 +201,33 @@ def advance(
     moves = (left > 0) & (target >= start)
     left = jnp.where(moves, left, 0)
     # A line ends when the beam leaves it, not when it comes to the edge.
-    tia = _start_line(tia, moves & (tia.clock == LINE))
+    tia = _start_line(tia, moves & (tia.clock == LINE), guard)
     x = jnp.maximum(tia.clock - BLANK, 0) & -WINDOW
     end = jnp.minimum(tia.clock + left, BLANK + WINDOW + x)
 
     before = _below(tia.clock - BLANK - x)
     valid = _below(end - BLANK - x) & ~before
-    objects, alone = _objects(tia, x)
-    p0, p1, m0, m1, ball, field = objects
     visible = (tia.vblank & 2) == 0
     none, ones = jnp.uint32(0), jnp.uint32(0xFFFFFFFF)
     lit = jnp.where(visible, valid, none)
-    found = _pairs(tuple(part & lit for part in objects))
+    line = tia
 
-    flags = tia.ctrlpf & 6
-    score = (flags == 2) | ((flags == 6) & alone)
-    over = (flags >= 4) & ~score  # playfield and ball before the players
-    left_half = jnp.where(x < 64, ones, jnp.where(x == 64, jnp.uint32(0xFFFF), none))
-    front = jnp.where(over, ball | field, none)
-    scored = jnp.where(score, field, none)
-    player0 = (p0 | m0 | (scored & left_half)) & ~front
-    player1 = (p1 | m1 | (scored & ~left_half)) & ~front & ~player0
+    def draw() -> tuple[Word, Word, Word, Int]:
+        objects, alone = _objects(line, x, guard)
+        p0, p1, m0, m1, ball, field = objects
+        found = _pairs(tuple(part & lit for part in objects))
+        flags = line.ctrlpf & 6
+        score = (flags == 2) | ((flags == 6) & alone)
+        over = (flags >= 4) & ~score  # playfield and ball before the players
+        right = jnp.where(x == 64, jnp.uint32(0xFFFF), none)
+        left_half = jnp.where(x < 64, ones, right)
+        front = jnp.where(over, ball | field, none)
+        scored = jnp.where(score, field, none)
+        player0 = (p0 | m0 | (scored & left_half)) & ~front
+        player1 = (p1 | m1 | (scored & ~left_half)) & ~front & ~player0
+        return player0, player1, (ball | field) & ~player0 & ~player1, found
+
+    player0, player1, playfield, found = guard(lit != 0, draw, (none, none, none, 0))
     comb = (tia.comb != 0) & (x == 0)
     pixels = Pixels(
         row=tia.row,
@@ -197,7 +236,7 @@ def advance(
         black=jnp.where(visible, jnp.where(comb, jnp.uint32(0xFF), none), ones),
         player0=player0,
         player1=player1,
-        playfield=(ball | field) & ~player0 & ~player1,
+        playfield=playfield,
         colours=(tia.colubk, tia.colupf, tia.colup0, tia.colup1),
     )
     passed = (tia.clock < BLANK + 8) & (end >= BLANK + 8)

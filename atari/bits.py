@@ -1,7 +1,7 @@
 """Small integer functions shared by the chips; all are elementwise."""
 
-from collections.abc import Sequence
-from typing import Protocol, TypeAlias, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import jax
 from jax import numpy as jnp
@@ -26,6 +26,22 @@ class Settle(Protocol):
 def unsettled(tree: Tree, /) -> Tree:
     """No hint."""
     return tree
+
+
+class Guard(Protocol):
+    """Work that some consoles want, and that may be left out where none does."""
+
+    def __call__(self, where: Bool, make: Callable[[], Any], otherwise: Any, /) -> Any:
+        """`make()`, or `otherwise` if `where` holds nowhere.
+
+        A console that does not want the work may get either, so it must not look.
+        """
+
+
+def always(where: Bool, make: Callable[[], Any], otherwise: Any, /) -> Any:
+    """The work is done at any rate."""
+    del where, otherwise
+    return make()
 
 
 def typed(new: Tree, old: Tree) -> Tree:

@@ -228,7 +228,9 @@ def locate(cart: Cartridge, mapper: Mapper, address: Int) -> Int:
     Registers of the TIA and the RIOT have none; what is returned for them is in range.
     """
     offset = address & 0xFFF
-    rom = pick(offset >> 10, mapper.slices) + (offset & 0x3FF)
+    # Slices follow one another unless each can be chosen.
+    slot = pick(offset >> 10, mapper.slices) + (offset & 0x3FF)
+    rom = jnp.where(cart.sliced != 0, slot, mapper.slices[0] + offset)
     upper = jnp.where((address & 0x2000) == 0, 4096, 0)
     rom = RAM_SIZE + jnp.where(cart.by_a13 != 0, offset + upper, rom)
     extra = (cart.superchip != 0) & (offset >= 0x80) & (offset < 0x100)

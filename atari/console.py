@@ -21,7 +21,7 @@ import numpy as np
 from jax import lax, numpy as jnp
 
 from atari import beam, cartridge, cpu as cpus, random, riot as riots, tia as tias
-from atari.bits import Bool, Int, Settle, Tree, typed, unsettled
+from atari.bits import Bool, Guard, Int, Settle, Tree, always, typed, unsettled
 from atari.cartridge import Cartridge, Mapper
 from atari.cpu import Cpu
 from atari.riot import Riot
@@ -142,6 +142,7 @@ def instruct(
     free: Bool,
     behind: Callable[[Int, Int], Bool],
     settle: Settle = unsettled,
+    guard: Guard = always,
 ) -> Turn:
     """Carries out one instruction, or pushes one queued byte.
 
@@ -154,43 +155,56 @@ def instruct(
       free: whether the CPU is not stalled.
       behind: whether a read of the TIA at an address and a cycle must wait.
       settle: see `bits.Settle`.
+      guard: see `bits.Guard`.
     """
     old_cpu = core.cpu
     pushing = free & (old_cpu.queued != 0)
     starts = free & (old_cpu.queued == 0)
     starts &= (core.over == 0) & (core.executed < INSTRUCTIONS)
 
-    mapper = core.mapper
-
-    def read(address: Int, where: Bool) -> Int:
-        nonlocal mapper
+    def read(mapper: Mapper, address: Int, where: Bool) -> tuple[Int, Mapper]:
         mapper = cartridge.touch(cart, mapper, address, where)
-        return memory.read(cartridge.locate(cart, mapper, address))
+        return memory.read(cartridge.locate(cart, mapper, address)), mapper
 
-    now = cpus.fetch(old_cpu, table, read, settle)
+    now, mapper = cpus.fetch(old_cpu, table, core.mapper, read, settle, guard)
     now, mapper = settle((now, mapper))
     at, address = old_cpu.cycles + now.cycles, now.address
-    data = read(address, now.reads)
-    riot, dpc = core.riot, mapper.dpc
-    if dpc is not None:
-        value, dpc, hit = cartridge.read_dpc(cart, dpc, address, at, now.reads)
-        data, mapper = jnp.where(hit, value, data), mapper._replace(dpc=dpc)
-    from_tia = (address & 0x1080) == 0
-    from_riot = (address & 0x1280) == 0x0280
-    value, riot = riots.read(
-        riot, address, at, inputs.swcha, inputs.swchb, now.reads & from_riot
-    )
-    data = jnp.where(from_riot, value, data)
-    fire = (inputs.fire0, inputs.fire1)
-    ohms = (inputs.ohms0, inputs.ohms1, inputs.ohms2, inputs.ohms3)
-    seen = tias.read(core.tia, address, now.noise, at, fire, ohms)
-    data = jnp.where(from_tia, seen, data)
-    waits = starts & now.reads & from_tia & behind(address, at)
+    from_tia = now.reads & ((address & 0x1080) == 0)
+    from_riot = now.reads & ((address & 0x1280) == 0x0280)
+
+    def operand() -> tuple[Int, riots.Riot, Mapper, Bool]:
+        data, after = read(mapper, address, now.reads)
+        dpc = after.dpc
+        if dpc is not None:
+            value, dpc, hit = cartridge.read_dpc(cart, dpc, address, at, now.reads)
+            data, after = jnp.where(hit, value, data), after._replace(dpc=dpc)
+        ports = (inputs.swcha, inputs.swchb)
+        value, riot = guard(
+            from_riot,
+            lambda: riots.read(core.riot, address, at, *ports, from_riot),
+            (0, core.riot),
+        )
+        data = jnp.where(from_riot, value, data)
+        fire = (inputs.fire0, inputs.fire1)
+        ohms = (inputs.ohms0, inputs.ohms1, inputs.ohms2, inputs.ohms3)
+        seen, late = guard(
+            from_tia,
+            lambda: (
+                tias.read(core.tia, address, now.noise, at, fire, ohms),
+                behind(address, at),
+            ),
+            (0, False),
+        )
+        return jnp.where(from_tia, seen, data), riot, after, from_tia & late
+
+    nothing = (0, core.riot, mapper, False)
+    data, riot, mapper, late = guard(now.reads, operand, nothing)
+    waits = starts & late
     goes = starts & ~waits
     data, goes, waits, mapper, riot = settle((data, goes, waits, mapper, riot))
 
-    cpu, out = cpus.execute(old_cpu, now, data)
-    pushed_cpu, pushed = cpus.push(old_cpu)
+    cpu, out = cpus.execute(old_cpu, now, data, guard)
+    pushed_cpu, pushed = guard(pushing, lambda: cpus.push(old_cpu), (old_cpu, out))
     cpu = _choose(goes, cpu, _choose(pushing, pushed_cpu, old_cpu))
     mapper = _choose(goes, mapper, core.mapper)
     riot = _choose(goes, riot, core.riot)
@@ -205,7 +219,12 @@ def instruct(
     index, is_ram = cartridge.written(cart, out.address)
     memory = memory.write(index, out.value, where & is_ram)
     to_riot = where & ((out.address & 0x1280) == 0x0280)
-    riot = riots.write(riot, out.address, out.value, cpu.cycles, to_riot)
+    kept, cycles = riot, cpu.cycles
+    riot = guard(
+        to_riot,
+        lambda: riots.write(kept, out.address, out.value, cycles, to_riot),
+        kept,
+    )
     to_tia = where & ((out.address & 0x1080) == 0)
     return Turn(
         memory=memory,
@@ -216,7 +235,7 @@ def instruct(
         goes=goes,
         waits=waits,
         pushing=pushing,
-        from_tia=goes & now.reads & from_tia,
+        from_tia=goes & from_tia,
         to_tia=to_tia,
         address=out.address & 0x3F,
         value=out.value,

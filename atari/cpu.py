@@ -7,20 +7,20 @@ write. Timing is by instruction: all its cycles pass before its operand is read.
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 from jax import numpy as jnp
 
 from atari import opcodes
-from atari.bits import Bool, Int, Settle, pick, unsettled
+from atari.bits import Bool, Guard, Int, Settle, always, pick, unsettled
 
 CARRY, ZERO, INTERRUPT, DECIMAL, OVERFLOW, NEGATIVE = 1, 2, 4, 8, 0x40, 0x80
 ALWAYS = 0x30  # bits of P that read as ones: unused, and B on the 6507
 STACK = 0x100
 
-# Reads a byte of ROM or RAM, for the instruction at hand: (address, whether it is one).
-Reader = Callable[[Int, Bool], Int]
+# Reads a byte of ROM or RAM, which the mapper sees: (mapper, address, whether it does).
+Reader = Callable[[Any, Int, Bool], tuple[Int, Any]]
 
 _TABLE = opcodes.tables()
 _LAYOUT = opcodes.layout()
@@ -78,18 +78,27 @@ def reset(vector: Int) -> Cpu:
 
 
 def fetch(
-    cpu: Cpu, table: jax.Array, read: Reader, settle: Settle = unsettled
-) -> Instruction:
+    cpu: Cpu,
+    table: jax.Array,
+    mapper: Any,
+    read: Reader,
+    settle: Settle = unsettled,
+    guard: Guard = always,
+) -> tuple[Instruction, Any]:
     """Reads and decodes the instruction at PC.
 
     Args:
       cpu: registers.
       table: `decode_table()`, int32[512].
-      read: reads memory, and lets the cartridge see the address.
+      mapper: the cartridge's, before.
+      read: reads memory, and lets the mapper see the address.
       settle: see `bits.Settle`.
+      guard: see `bits.Guard`.
+
+    Returns:
+      The instruction, and the mapper after.
     """
-    always = cpu.pc == cpu.pc
-    opcode = read(cpu.pc, always)
+    opcode, mapper = read(mapper, cpu.pc, cpu.pc == cpu.pc)
     # A jump into the TIA finds what it left on the bus: the high byte of its target.
     # The reset vector of Star Gunner is 0, and so its first instruction is a BRK.
     in_tia = (cpu.pc & 0x1080) == 0
@@ -97,32 +106,42 @@ def fetch(
     opcode, words = settle((opcode, (table[opcode], table[opcode + 256])))
     part = functools.partial(_field, words)
     one, two = part("operands") >= 1, part("operands") >= 2
-    first = read((cpu.pc + 1) & 0xFFFF, one)
-    second = read((cpu.pc + 2) & 0xFFFF, two)
+    first, mapper = read(mapper, (cpu.pc + 1) & 0xFFFF, one)
+    held = mapper
+    second, mapper = guard(
+        two, lambda: read(held, (cpu.pc + 2) & 0xFFFF, two), (0, held)
+    )
     first, second = settle((first, second))
     word = first | jnp.where(two, second << 8, 0)
     flow = part("flow")
 
     # A word from memory: an indirect address, a pulled PC, or BRK's vector.
     pointer = part("pointer") != 0
-    at = jnp.where(part("pointer_x") != 0, (first + cpu.x) & 0xFF, word)
-    # JMP (xxFF) takes its high byte from the same page.
-    same_page = (at & 0xFF00) | ((at + 1) & 0xFF)
-    high_at = jnp.where(flow == _FLOW["JMP"], same_page, at + 1)
-    pull = cpu.s + jnp.where(flow == _FLOW["RTI"], 2, 1)
     pulls = (flow == _FLOW["RTS"]) | (flow == _FLOW["RTI"])
-    at = jnp.where(pulls, STACK | (pull & 0xFF), at)
-    high_at = jnp.where(pulls, STACK | ((pull + 1) & 0xFF), high_at)
     breaks = flow == _FLOW["BRK"]
-    at = jnp.where(breaks, 0xFFFE, at)
-    high_at = jnp.where(breaks, 0xFFFF, high_at)
     follows = pointer | pulls | breaks
     # PLA and PLP look at the top of the stack before they move it. Games that pull
     # from the TIA (Alien) see that byte on the bus.
     pulled = part("pull") != 0
     peeks = pulled & ~pulls
-    low = read(jnp.where(peeks, STACK | cpu.s, at), follows | peeks)
-    high = read(high_at, follows)
+    before = mapper
+
+    def follow() -> tuple[Int, Int, Any]:
+        at = jnp.where(part("pointer_x") != 0, (first + cpu.x) & 0xFF, word)
+        # JMP (xxFF) takes its high byte from the same page.
+        same_page = (at & 0xFF00) | ((at + 1) & 0xFF)
+        high_at = jnp.where(flow == _FLOW["JMP"], same_page, at + 1)
+        pull = cpu.s + jnp.where(flow == _FLOW["RTI"], 2, 1)
+        at = jnp.where(pulls, STACK | (pull & 0xFF), at)
+        high_at = jnp.where(pulls, STACK | ((pull + 1) & 0xFF), high_at)
+        at = jnp.where(breaks, 0xFFFE, at)
+        high_at = jnp.where(breaks, 0xFFFF, high_at)
+        at = jnp.where(peeks, STACK | cpu.s, at)
+        low, mapper = read(before, at, follows | peeks)
+        high, mapper = read(mapper, high_at, follows)
+        return low, high, mapper
+
+    low, high, mapper = guard(follows | peeks, follow, (0, 0, before))
     low, high = settle((low, high))
     pointed = low | (high << 8)
 
@@ -139,7 +158,7 @@ def fetch(
     noise = jnp.where(one, first, opcode)
     noise = jnp.where(two, second, noise)
     noise = jnp.where(peeks, low, noise)
-    return Instruction(
+    decoded = Instruction(
         words,
         address,
         first,
@@ -150,6 +169,7 @@ def fetch(
         (part("read") != 0) | (flow == _FLOW["RTS"]),
         (part("write") != 0) | (flow == _FLOW["JSR"]) | breaks,
     )
+    return decoded, mapper
 
 
 def decode_table() -> jax.Array:
@@ -176,19 +196,25 @@ def _digits(value: Int) -> Int:
     return ((value // 10) << 4) | (value % 10)
 
 
-def _add(left: Int, right: Int, carry: Int, minus: Bool, ten: Bool) -> tuple:
+def _add(
+    left: Int, right: Int, carry: Int, minus: Bool, ten: Bool, guard: Guard
+) -> tuple:
     """ADC and SBC, binary and decimal: result, carry, overflow."""
-    borrow = 1 - carry
     other = jnp.where(minus, right ^ 0xFF, right)
     total = left + other + carry
-    tens = _decimal(left) + _decimal(right) + carry
-    less = _decimal(left) - _decimal(right) - borrow
-    less = jnp.where(less < 0, less + 100, less)
-    decimal = _digits(jnp.where(minus, less, tens))
-    # Bytes that are no decimal digits can leave less than -100; the reference then
-    # reads before its table of digits, where it keeps the table of `_decimal`.
-    decimal = jnp.where(minus & (less < 0), _decimal(less & 0xFF), decimal)
-    carried = jnp.where(minus, left >= right + borrow, tens > 99)
+
+    def in_tens() -> tuple[Int, Bool]:
+        borrow = 1 - carry
+        tens = _decimal(left) + _decimal(right) + carry
+        less = _decimal(left) - _decimal(right) - borrow
+        less = jnp.where(less < 0, less + 100, less)
+        digits = _digits(jnp.where(minus, less, tens))
+        # Bytes that are no decimal digits can leave less than -100; the reference then
+        # reads before its table of digits, where it keeps the table of `_decimal`.
+        digits = jnp.where(minus & (less < 0), _decimal(less & 0xFF), digits)
+        return digits, jnp.where(minus, left >= right + borrow, tens > 99)
+
+    decimal, carried = guard(ten, in_tens, (0, False))
     result = jnp.where(ten, decimal, total & 0xFF)
     beyond = (left ^ total) & (other ^ total)
     ten_beyond = (left ^ result) & (result ^ right)
@@ -199,7 +225,9 @@ def _add(left: Int, right: Int, carry: Int, minus: Bool, ten: Bool) -> tuple:
     )
 
 
-def execute(cpu: Cpu, now: Instruction, data: Int) -> tuple[Cpu, Outcome]:
+def execute(
+    cpu: Cpu, now: Instruction, data: Int, guard: Guard = always
+) -> tuple[Cpu, Outcome]:
     """Carries out an instruction whose operand in memory, if any, is `data`."""
     flow, flag = now.field("flow"), now.field("flag")
     c, ten = cpu.p & CARRY, (cpu.p & DECIMAL) != 0
@@ -216,24 +244,29 @@ def execute(cpu: Cpu, now: Instruction, data: Int) -> tuple[Cpu, Outcome]:
     alu = now.field("alu")
     left = pick(now.field("left"), (a, x, y, a & x))
     minus = alu == _ALU["SBC"]
-    total, added, overflow = _add(left, value, shifted, minus, ten)
+    adds = minus | (alu == _ALU["ADC"])
+    total, added, overflow = _add(left, value, shifted, minus, ten & adds, guard)
     less = left - value
     logic = (value, left | value, left & value, left ^ value, total, total, less & 0xFF)
     result = pick(alu, (*logic, value))
-    adds = minus | (alu == _ALU["ADC"])
     tests = alu == _ALU["BIT"]
 
     # ARR: a rotate whose flags come from the adder.
     arr = now.field("arr") != 0
     rotated = value
-    before = a & operand
-    fix_low = ((before & 15) + (before & 1)) > 5
-    fix_high = ((before & 0xF0) + (before & 0x10)) > 0x50
-    fixed = jnp.where(fix_low, (rotated & 0xF0) | ((rotated + 6) & 15), rotated)
-    fixed = jnp.where(fix_high, (fixed + 0x60) & 0xFF, fixed)
-    result = jnp.where(arr & ten, fixed, result)
-    arr_carry = jnp.where(ten, fix_high.astype(jnp.int32), (rotated >> 6) & 1)
-    arr_over = jnp.where(ten, before ^ rotated, rotated ^ (rotated << 1)) & 0x40
+
+    def rotate() -> tuple[Int, Int, Int]:
+        before = a & operand
+        fix_low = ((before & 15) + (before & 1)) > 5
+        fix_high = ((before & 0xF0) + (before & 0x10)) > 0x50
+        fixed = jnp.where(fix_low, (rotated & 0xF0) | ((rotated + 6) & 15), rotated)
+        fixed = jnp.where(fix_high, (fixed + 0x60) & 0xFF, fixed)
+        carry = jnp.where(ten, fix_high.astype(jnp.int32), (rotated >> 6) & 1)
+        over = jnp.where(ten, before ^ rotated, rotated ^ (rotated << 1)) & 0x40
+        return jnp.where(ten, fixed, result), carry, over
+
+    fixed, arr_carry, arr_over = guard(arr, rotate, (result, 0, 0))
+    result = jnp.where(arr, fixed, result)
 
     carry = pick(
         now.field("carry"),

@@ -13,6 +13,7 @@ import numpy as np
 from jax import lax, numpy as jnp
 
 from atari import (
+    batching,
     console as consoles,
     game as games,
     mersenne,
@@ -85,8 +86,12 @@ def _view(game: Game, config: Config, play: Play) -> jax.Array:
     """What one frame shows, before pooling and resizing."""
     if config.observation == "ram":
         return consoles.ram(play.console)
+    return _coloured(game, config, consoles.screen(play.console))
+
+
+def _coloured(game: Game, config: Config, screen: jax.Array) -> jax.Array:
     convert = observe.grey if config.observation == "grey" else observe.rgb
-    return convert(consoles.screen(play.console), game.rom.pal)
+    return convert(screen, game.rom.pal)
 
 
 def _pool(config: Config, frames: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -94,7 +99,8 @@ def _pool(config: Config, frames: jax.Array) -> tuple[jax.Array, jax.Array]:
     picture = frames[0]
     if config.max_pool and config.observation != "ram":
         picture = frames.max(0)
-        frames = frames.at[0].set(picture)
+        first = np.arange(2).reshape(2, *[1] * picture.ndim) == 0
+        frames = jnp.where(first, picture, frames)
     if config.size is not None and config.observation != "ram":
         picture = observe.resize(picture, config.size)
     return picture, frames
@@ -247,6 +253,8 @@ class _Frame(NamedTuple):
     play: Play
     noise: Noise
     frames: jax.Array
+    sees: tuple[jax.Array, jax.Array]  # bool, whether the last two are to be looked at
+    older: jax.Array  # int32, which screen holds the last but one
     elapsed: jax.Array
     reward: jax.Array  # int32
     lost: jax.Array  # bool, fewer lives than at the last step, but some
@@ -265,7 +273,7 @@ def step(
     limit = config.max_frames or _NEVER
     wanted = jnp.array(codes, jnp.int32)[action]
     last = config.frame_skip - 1
-    pools = config.max_pool and config.frame_skip > 1
+    pools = config.max_pool and config.frame_skip > 1 and config.observation != "ram"
 
     def frame(carry: _Frame, i: jax.Array) -> tuple[_Frame, None]:
         active = ~carry.ends
@@ -290,22 +298,28 @@ def step(
         if config.episodic_life:
             ends |= lost
 
-        def look(frames: jax.Array) -> jax.Array:
-            # A game that has ended stands still, on its last picture.
-            view = _view(game, config, play)
-            sees = active & ~ends if config.stale_end else ~state.over
-            newest, older = i == last, pools & (i == last - 1)
-            return jnp.stack(
-                [
-                    jnp.where(sees & newest, view, frames[0]),
-                    jnp.where(sees & older, view, frames[1]),
-                ]
-            )
+        # A game that has ended stands still, on its last picture.
+        sees = active & ~ends if config.stale_end else ~state.over
+        frames, older, saw = carry.frames, carry.older, carry.sees[1]
+        if pools:
+            at = i == last - 1
+            # The picture stays where it is, unless the frame was cut short: then the
+            # next one goes on drawing on it.
+            cut = at & sees & (play.console.partial != 0)
 
-        frames = lax.cond(i >= last - 1, look, lambda kept: kept, carry.frames)
+            def look(frames: jax.Array) -> jax.Array:
+                view = jnp.where(cut, _view(game, config, play), frames[1])
+                return frames.at[1].set(view)
+
+            frames = batching.rarely(cut, look, frames)
+            older = jnp.where(at, play.console.front, older)
+            saw = jnp.where(at, sees & ~cut, saw)
         reward = carry.reward + jnp.where(active, signals.reward, 0)
         lost = jnp.where(active, lost, carry.lost)
-        carry = _Frame(play, drawn, frames, elapsed, reward, lost, carry.ends | ends)
+        ends |= carry.ends
+        carry = _Frame(
+            play, drawn, frames, (sees, saw), older, elapsed, reward, lost, ends
+        )
         return carry, None
 
     noise: Noise = key if state.streams is None else state.streams[0]
@@ -314,6 +328,8 @@ def step(
         state.play,
         noise,
         state.frames,
+        (jnp.bool_(False), jnp.bool_(False)),
+        zero,
         state.elapsed,
         zero,
         jnp.bool_(False),
@@ -328,7 +344,7 @@ def step(
     over = signals.terminal | (carry.elapsed >= limit)
     if config.episodic_life and config.reset_on_life_loss:
         over |= lost
-    picture, frames = _pool(config, carry.frames)
+    picture, frames = _pool(config, _look(game, config, carry))
     stack = jnp.concatenate([state.stack[1:], picture[None]])
     streams = state.streams
     if streams is not None and isinstance(carry.noise, Twister):
@@ -351,6 +367,19 @@ def step(
     reward = jnp.clip(score, -1, 1) if config.clip_rewards else score
     observation = _shown(config, new.stack)
     return new, TimeStep(observation, reward, terminated, truncated, _info(new, score))
+
+
+def _look(game: Game, config: Config, carry: _Frame) -> jax.Array:
+    """The frames with what the last two show."""
+    if config.observation == "ram":
+        views = _view(game, config, carry.play)[None]
+    else:
+        console = carry.play.console
+        both = [consoles.screen(console._replace(front=i)) for i in (0, 1)]
+        which = jnp.stack([console.front, carry.older])[:, None, None]
+        views = _coloured(game, config, jnp.where(which == 0, *both))
+    sees = jnp.stack(carry.sees).reshape(2, *[1] * (views.ndim - 1))
+    return jnp.where(sees, views, carry.frames)
 
 
 def _played(active: jax.Array, new: Play, old: Play) -> Play:

@@ -12,6 +12,7 @@ from typing import Literal, TypeVar
 import jax
 from jax import numpy as jnp
 
+from atari import batching
 from atari.environment import Environment
 from atari.episode import State, TimeStep
 
@@ -60,34 +61,34 @@ def autoreset(
     if mode not in ("next_step", "same_step"):
         raise ValueError(f"mode must be next_step or same_step, not {mode!r}")
 
-    def renew(key: jax.Array, state: State, where: jax.Array) -> tuple[State, TimeStep]:
+    def renew(
+        key: jax.Array, state: State, timestep: TimeStep, where: jax.Array
+    ) -> tuple[State, TimeStep]:
         if bank is None:
-            return env.restart(key, state, where)
+            state, first = env.restart(key, state, where)
+            return state, _where(where, first, timestep)
         i = jax.random.randint(key, (), 0, bank[1].reward.shape[0])
-        fresh, timestep = jax.tree.map(lambda leaf: leaf[i], bank)
-        return _where(where, fresh, state), timestep
+        return batching.draw(where, i, bank, (state, timestep))
 
     def next_step(
         key: jax.Array, state: State, action: jax.Array
     ) -> tuple[State, TimeStep]:
         step_key, reset_key = jax.random.split(key)
         played, timestep = env.step(step_key, state, action)
-        renewed, first = renew(reset_key, played, state.over)
-        return renewed, _where(state.over, first, timestep)
+        return renew(reset_key, played, timestep, state.over)
 
     def same_step(
         key: jax.Array, state: State, action: jax.Array
     ) -> tuple[State, TimeStep]:
         step_key, reset_key = jax.random.split(key)
         played, last = env.step(step_key, state, action)
-        renewed, first = renew(reset_key, played, played.over)
+        renewed, first = renew(reset_key, played, last, played.over)
         info = last.info._replace(
-            lives=jnp.where(played.over, first.info.lives, last.info.lives),
-            frames=jnp.where(played.over, first.info.frames, last.info.frames),
+            lives=first.info.lives,
+            frames=first.info.frames,
             final_observation=last.observation,
         )
-        seen = jnp.where(played.over, first.observation, last.observation)
-        return renewed, last._replace(observation=seen, info=info)
+        return renewed, last._replace(observation=first.observation, info=info)
 
     return env._replace(step=next_step if mode == "next_step" else same_step)
 

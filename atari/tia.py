@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from jax import numpy as jnp
 
-from atari.bits import Bool, Int, pick, reverse8
+from atari.bits import Bool, Guard, Int, always, pick, reverse8
 
 LINE = 228  # colour clocks
 BLANK = 68  # of them before the first pixel
@@ -144,7 +144,7 @@ def _strobe(clock: Int, frame_start: Int, lag: int) -> Int:
     return jnp.where(x < 0, lag - 2, after)
 
 
-def due(tia: Tia, register: Int, clock: Int) -> Int:
+def due(tia: Tia, register: Int, clock: Int, guard: Guard = always) -> Int:
     """The clock at which a write issued at `clock` shows."""
     r = register
     quarter = ((clock - tia.frame_start) % LINE // 3) & 3
@@ -154,10 +154,15 @@ def due(tia: Tia, register: Int, clock: Int) -> Int:
     delay = jnp.where(one, 1, jnp.where(eight, 8, delay))
     # A player moved while it is drawn is drawn to its end.
     second = r == RESP1
-    nusiz = jnp.where(second, tia.nusiz1, tia.nusiz0)
-    old = jnp.where(second, tia.p1, tia.p0)
-    _, inside = _mid_copy(nusiz, old, _strobe(clock, tia.frame_start, 5))
-    return clock + jnp.where(((r == RESP0) | second) & inside, 11, delay)
+    moved = (r == RESP0) | second
+
+    def drawn() -> Bool:
+        nusiz = jnp.where(second, tia.nusiz1, tia.nusiz0)
+        old = jnp.where(second, tia.p1, tia.p0)
+        _, inside = _mid_copy(nusiz, old, _strobe(clock, tia.frame_start, 5))
+        return inside
+
+    return clock + jnp.where(moved & guard(moved, drawn, False), 11, delay)
 
 
 def _motion(hm: Int, cycle: Int) -> Int:
@@ -180,6 +185,69 @@ def _move(position: Int, hm: Int, cycle: Int) -> Int:
     return jnp.where(moved >= WIDTH, moved - WIDTH, moved)
 
 
+def _placed(
+    tia: Tia,
+    register: Int,
+    clock: Int,
+    moving: Bool,
+    freed: tuple[Bool, Bool],
+    where: Bool,
+    guard: Guard,
+) -> tuple[Int, ...]:
+    """Where strobes, HMOVE and RESMPx leave the objects.
+
+    Returns:
+      Players, missiles, ball; and whether a player's first copy is dropped.
+    """
+    line_clock = (clock - tia.frame_start) % LINE
+    cycle, since = line_clock // 3, clock - tia.hmove_at
+    player = _strobe(clock, tia.frame_start, 5)
+    thing = _strobe(clock, tia.frame_start, 4)
+
+    def at(number: int) -> Bool:
+        return where & (register == number)
+
+    def moved() -> tuple[Int, ...]:
+        positions = (tia.p0, tia.p1, tia.m0, tia.m1, tia.ball)
+        motions = (tia.hmp0, tia.hmp1, tia.hmm0, tia.hmm1, tia.hmbl)
+        return tuple(
+            jnp.where(moving, _move(position, hm, cycle), position)
+            for position, hm in zip(positions, motions, strict=True)
+        )
+
+    kept = (tia.p0, tia.p1, tia.m0, tia.m1, tia.ball)
+    p0, p1, m0, m1, ball = guard(moving, moved, kept)
+
+    lead0, _ = _mid_copy(tia.nusiz0, tia.p0, player)
+    lead1, _ = _mid_copy(tia.nusiz1, tia.p1, player)
+    # Strobes soon after HMOVE, as measured for Dolphin, Pitfall II, Escape from the
+    # MindMaster, Decathlon, Robot Tank and Hole Hunter.
+    m0_at = jnp.where((since == 60) & (line_clock == 69), 8, thing)
+    m1_at = jnp.where((since == 9) & (line_clock == 18), 3, thing)
+    ball_at = jnp.where((since == 18) & (line_clock == 27), 5, thing)
+    ball_at = jnp.where((since == 21) & (line_clock == 30), 6, ball_at)
+    ball_at = jnp.where((since == 9) & (line_clock == 18), 3, ball_at)
+    escape = (since == 54) & ((line_clock == 60) | (line_clock == 69))
+    ball_at = jnp.where(escape, 10, ball_at)
+
+    def centre(nusiz: Int, position: Int) -> Int:
+        mode = nusiz & 7
+        half = jnp.where(mode == 7, 16, jnp.where(mode == 5, 8, 4))
+        return (position + half) % WIDTH
+
+    m0 = jnp.where(at(RESM0), m0_at, m0)
+    m1 = jnp.where(at(RESM1), m1_at, m1)
+    return (
+        jnp.where(at(RESP0), player, p0),
+        jnp.where(at(RESP1), player, p1),
+        jnp.where(freed[0], centre(tia.nusiz0, tia.p0), m0),
+        jnp.where(freed[1], centre(tia.nusiz1, tia.p1), m1),
+        jnp.where(at(RESBL), ball_at, ball),
+        jnp.where(at(RESP0), jnp.where(lead0, 0, 1), jnp.where(moving, 0, tia.late0)),
+        jnp.where(at(RESP1), jnp.where(lead1, 0, 1), jnp.where(moving, 0, tia.late1)),
+    )
+
+
 def write(
     tia: Tia,
     register: Int,
@@ -189,6 +257,7 @@ def write(
     combs: Int,
     pal: Int,
     where: Bool,
+    guard: Guard = always,
 ) -> tuple[Tia, Int, Bool]:
     """Writes a register, once the beam has come to `due`.
 
@@ -201,6 +270,7 @@ def write(
       combs: whether HMOVE blanks pixels in this game.
       pal: whether lines are counted, and colours lost, as for PAL.
       where: False leaves everything as it is.
+      guard: see `bits.Guard`.
 
     Returns:
       The TIA, cycles for which the CPU is halted, and whether the frame is over.
@@ -231,45 +301,31 @@ def write(
     colour = (value & 0xFE) | lost
     nibble = value >> 4
 
-    # Bit 0 leftmost: PF0's high nibble as it is, PF1 reversed, PF2 as it is.
-    backwards = reverse8(value)
-    field = put(PF0, tia.playfield, (tia.playfield & ~0xF) | nibble)
-    field = put(PF1, field, (field & ~0xFF0) | (backwards << 4))
-    field = put(PF2, field, (field & 0xFFF) | (value << 12))
-    mirror = tia.mirrored
-    mirror = put(PF0, mirror, (mirror & 0xFFFF) | ((backwards & 0xF) << 16))
-    mirror = put(PF1, mirror, (mirror & ~0xFF00) | (value << 8))
-    mirror = put(PF2, mirror, (mirror & ~0xFF) | backwards)
+    def fields() -> tuple[Int, Int]:
+        # Bit 0 leftmost: PF0's high nibble as it is, PF1 reversed, PF2 as it is.
+        backwards = reverse8(value)
+        field = put(PF0, old.playfield, (old.playfield & ~0xF) | nibble)
+        field = put(PF1, field, (field & ~0xFF0) | (backwards << 4))
+        field = put(PF2, field, (field & 0xFFF) | (value << 12))
+        mirror = old.mirrored
+        mirror = put(PF0, mirror, (mirror & 0xFFFF) | ((backwards & 0xF) << 16))
+        mirror = put(PF1, mirror, (mirror & ~0xFF00) | (value << 8))
+        return field, put(PF2, mirror, (mirror & ~0xFF) | backwards)
+
+    old = tia
+    field, mirror = guard(to(PF0, PF1, PF2), fields, (tia.playfield, tia.mirrored))
 
     since = clock - tia.hmove_at
     moving = to(HMOVE)
-    player = _strobe(clock, tia.frame_start, 5)
-    thing = _strobe(clock, tia.frame_start, 4)
-
-    def place(move: Bool, position: Int, hm: Int) -> Int:
-        return jnp.where(move, _move(position, hm, cycle), position)
-
-    lead0, _ = _mid_copy(tia.nusiz0, tia.p0, player)
-    lead1, _ = _mid_copy(tia.nusiz1, tia.p1, player)
-    # Strobes soon after HMOVE, as measured for Dolphin, Pitfall II, Escape from the
-    # MindMaster, Decathlon, Robot Tank and Hole Hunter.
-    m0_at = jnp.where((since == 60) & (line_clock == 69), 8, thing)
-    m1_at = jnp.where((since == 9) & (line_clock == 18), 3, thing)
-    ball_at = jnp.where((since == 18) & (line_clock == 27), 5, thing)
-    ball_at = jnp.where((since == 21) & (line_clock == 30), 6, ball_at)
-    ball_at = jnp.where((since == 9) & (line_clock == 18), 3, ball_at)
-    escape = (since == 54) & ((line_clock == 60) | (line_clock == 69))
-    ball_at = jnp.where(escape, 10, ball_at)
-
-    def centre(nusiz: Int, position: Int) -> Int:
-        mode = nusiz & 7
-        half = jnp.where(mode == 7, 16, jnp.where(mode == 5, 8, 4))
-        return (position + half) % WIDTH
-
     freed0 = to(RESMP0) & (tia.resmp0 != 0) & off
     freed1 = to(RESMP1) & (tia.resmp1 != 0) & off
-    m0 = jnp.where(to(RESM0), m0_at, place(moving, tia.m0, tia.hmm0))
-    m1 = jnp.where(to(RESM1), m1_at, place(moving, tia.m1, tia.hmm1))
+    struck = to(RESP0, RESP1, RESM0, RESM1, RESBL)
+
+    def placed() -> tuple[Int, ...]:
+        return _placed(old, register, clock, moving, (freed0, freed1), where, guard)
+
+    kept = (tia.p0, tia.p1, tia.m0, tia.m1, tia.ball, tia.late0, tia.late1)
+    p0, p1, m0, m1, ball, *late = guard(moving | freed0 | freed1 | struck, placed, kept)
     blanked = moving & (combs != 0) & ((cycle <= 20) | (cycle == 75))
     stars = to(HMM0) & (since == 63) & (tia.hmm0 == 7) & (nibble == 6)
     plain = to(NUSIZ0, RESM0, HMOVE) | freed0
@@ -315,17 +371,13 @@ def write(
         vdelbl=put(VDELBL, tia.vdelbl, value & 1),
         resmp0=put(RESMP0, tia.resmp0, value & 2),
         resmp1=put(RESMP1, tia.resmp1, value & 2),
-        p0=jnp.where(to(RESP0), player, place(moving, tia.p0, tia.hmp0)),
-        p1=jnp.where(to(RESP1), player, place(moving, tia.p1, tia.hmp1)),
-        m0=jnp.where(freed0, centre(tia.nusiz0, tia.p0), m0),
-        m1=jnp.where(freed1, centre(tia.nusiz1, tia.p1), m1),
-        ball=jnp.where(to(RESBL), ball_at, place(moving, tia.ball, tia.hmbl)),
-        late0=jnp.where(
-            to(RESP0), ~lead0, jnp.where(to(NUSIZ0, HMOVE), False, tia.late0 != 0)
-        ).astype(jnp.int32),
-        late1=jnp.where(
-            to(RESP1), ~lead1, jnp.where(to(NUSIZ1, HMOVE), False, tia.late1 != 0)
-        ).astype(jnp.int32),
+        p0=p0,
+        p1=p1,
+        m0=m0,
+        m1=m1,
+        ball=ball,
+        late0=jnp.where(to(NUSIZ0), 0, late[0]),
+        late1=jnp.where(to(NUSIZ1), 0, late[1]),
         collisions=jnp.where(to(CXCLR), 0, tia.collisions),
         hmove_at=jnp.where(moving, clock, tia.hmove_at),
         comb=jnp.where(blanked, 1, tia.comb),

@@ -12,13 +12,14 @@ The kernel needs Pallas' Triton lowering; `available` says whether there is one.
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 from jax import lax, numpy as jnp
 
 from atari import beam, cartridge, console, cpu as cpus, tia as tias
-from atari.bits import Bool, Int, typed
+from atari.bits import Bool, Guard, Int, always, typed
 from atari.cartridge import Cartridge
 from atari.console import INSTRUCTIONS, Core, Inputs, State
 
@@ -30,6 +31,10 @@ except ImportError:  # a JAX without this lowering
 
 LANES = 32
 """Consoles of one program: a warp, whose lanes share the branches they take."""
+
+GUARDED = 32
+FEW = 2048
+"""Consoles up to which each has a warp, and so branches, of its own."""
 
 NOTES = 64
 """Steps of the CPU between two turns of the beam, and so the most writes noted."""
@@ -61,16 +66,17 @@ class _Bytes:
     """All memory in one array: images, then RAM by address with lanes innermost."""
 
     ref: Any
+    lanes: int
     image: Any  # where a lane's image begins, less RAM_SIZE
     ram: Any  # where a lane's RAM begins
 
     def read(self, index: Int) -> Int:
         in_ram = index < cartridge.RAM_SIZE
-        at = jnp.where(in_ram, self.ram + index * LANES, self.image + index)
+        at = jnp.where(in_ram, self.ram + index * self.lanes, self.image + index)
         return triton.load(self.ref.at[at]).astype(jnp.int32)
 
     def write(self, index: Int, value: Int, where: Bool) -> "_Bytes":
-        at = self.ram + index * LANES
+        at = self.ram + index * self.lanes
         triton.store(self.ref.at[at], value.astype(jnp.uint8), mask=where)
         return self
 
@@ -112,6 +118,27 @@ def _any(lanes: Bool) -> Bool:
     return jnp.where(lanes, 1, 0).max() > 0
 
 
+def _guard(where: Bool, make: Callable[[], Any], otherwise: Any, /) -> Any:
+    """Branches around the work that no lane wants."""
+
+    def full(leaf: Any) -> jax.Array:
+        if isinstance(leaf, bool):
+            return jnp.full(where.shape, leaf, jnp.bool_)
+        dtype = jnp.int32 if isinstance(leaf, int) else leaf.dtype
+        return jnp.broadcast_to(jnp.asarray(leaf, dtype), where.shape)
+
+    otherwise = jax.tree.map(full, otherwise)
+
+    def made() -> Any:
+        return jax.tree.map(
+            lambda new, old: jnp.broadcast_to(new, old.shape).astype(old.dtype),
+            make(),
+            otherwise,
+        )
+
+    return lax.cond(_any(where), made, lambda: otherwise)
+
+
 def _can_go(core: Core, waits: Int) -> Bool:
     return (waits == 0) & console.running(core)
 
@@ -124,6 +151,7 @@ def _run_ahead(
     tia: tias.Tia,
     base: Int,
     inputs: Inputs,
+    guard: Guard,
     ahead: _Ahead,
 ) -> _Ahead:
     """One step of the CPU."""
@@ -138,22 +166,29 @@ def _run_ahead(
         return ((address & 15) < 8) & late
 
     free = ahead.waits == 0
-    turn = console.instruct(cart, table, memory, core, inputs, free, behind)
-    cycles, register = turn.cpu.cycles, turn.address
-    after_read = jnp.where(turn.pushing, 0, 1)
-    written, halt, over = tias.write(
-        core.tia,
-        register,
-        turn.value,
-        cycles,
-        after_read,
-        cart.combs,
-        cart.pal,
-        turn.to_tia,
+    turn = console.instruct(
+        cart, table, memory, core, inputs, free, behind, guard=guard
     )
-    drawn = register < 0x2D
-    for dropped in _DROPPED:
-        drawn &= register != dropped
+    cycles, register = turn.cpu.cycles, turn.address
+
+    def write() -> tuple[tuple[Int, ...], Int, Bool, Bool]:
+        written, halt, over = tias.write(
+            core.tia,
+            register,
+            turn.value,
+            cycles,
+            jnp.where(turn.pushing, 0, 1),
+            cart.combs,
+            cart.pal,
+            turn.to_tia,
+            guard,
+        )
+        drawn = register < 0x2D
+        for dropped in _DROPPED:
+            drawn &= register != dropped
+        return _seen(written), halt, over, drawn
+
+    seen, halt, over, drawn = guard(turn.to_tia, write, (ahead.seen, 0, False, False))
     last = jnp.where(turn.from_tia, turn.at, ahead.last)
     last = jnp.where(turn.to_tia, cycles, last)
     executed = core.executed + jnp.where(turn.goes, 1, 0)
@@ -175,7 +210,7 @@ def _run_ahead(
     )
     after = _Ahead(
         core,
-        _seen(written),
+        seen,
         ahead.number + jnp.where(noted, 1, 0),
         last,
         jnp.where(turn.waits, 1, ahead.waits),
@@ -190,6 +225,7 @@ def _catch_up(
     screen: "_Screen | None",
     base: Int,
     ahead: _Ahead,
+    guard: Guard,
     state: _Behind,
 ) -> _Behind:
     """One window of the beam, and the write that waited for it."""
@@ -198,15 +234,20 @@ def _catch_up(
     register, value = (note >> _REGISTER) & 0x7F, note & 0xFF
     cycles = jnp.where(register == _LAST, ahead.last, base + (note >> _CYCLE))
     wait = register >= tias.WAIT
-    due = jnp.where(wait, 3 * cycles, tias.due(tia, register, 3 * cycles))
+    due = jnp.where(wait, 3 * cycles, tias.due(tia, register, 3 * cycles, guard))
     target = jnp.where(alive, due, console.FAR)
-    moved, pixels, there = beam.advance(tia, cart.first_line, cart.lines, target)
+    moved, pixels, there = beam.advance(tia, cart.first_line, cart.lines, target, guard)
     there &= alive
     if screen is not None:
         screen.put(pixels)
-    written, _, _ = tias.write(
-        moved, register, value, cycles, wait, cart.combs, cart.pal, there
-    )
+
+    def write() -> tias.Tia:
+        written, _, _ = tias.write(
+            moved, register, value, cycles, wait, cart.combs, cart.pal, there, guard
+        )
+        return written
+
+    written = guard(there & ~wait, write, moved)
     return _Behind(typed(written, tia), state.next + jnp.where(there, 1, 0))
 
 
@@ -216,14 +257,15 @@ class _Notes:
 
     ref: Any
     start: Any
+    lanes: int
 
     def put(self, number: Int, note: Int, where: Bool) -> None:
-        triton.store(self.ref.at[self.start + number * LANES], note, mask=where)
+        at = self.start + number * self.lanes
+        triton.store(self.ref.at[at], note, mask=where)
 
     def get(self, number: Int, where: Bool) -> Int:
-        return triton.load(
-            self.ref.at[self.start + number * LANES], mask=where, other=0
-        )
+        at = self.start + number * self.lanes
+        return triton.load(self.ref.at[at], mask=where, other=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -247,8 +289,12 @@ class _Screen:
             triton.store(here, beam.paint(pixels, word, old), mask=partly)
             return none
 
-        # A loop where code unrolled would be faster to run but slow to compile.
-        lax.fori_loop(0, beam.WINDOW // 4, put, jnp.int32(0))
+        words = beam.WINDOW // 4
+        if inside.size > 1:
+            # Code unrolled would be faster to run but slow to compile.
+            lax.fori_loop(0, words, put, jnp.int32(0))
+        else:
+            put(jnp.arange(words, dtype=jnp.int32), jnp.int32(0))
 
 
 class _Plan(NamedTuple):
@@ -258,16 +304,17 @@ class _Plan(NamedTuple):
     images: int  # 1, or one a console
     height: int  # of the pictures; 0 draws none
     dpc: bool
+    lanes: int  # consoles of a program
 
 
 def _kernel(plan: _Plan, tree: Any, *refs: Any) -> None:
-    """Runs a frame of `LANES` consoles."""
+    """Runs a frame of a program's consoles."""
     table_ref, display_ref, _, _, _, memory_ref, pictures_ref, rows_ref, notes_ref = (
         refs
     )
     program = pl.program_id(0)
-    within = jnp.arange(LANES, dtype=jnp.int32)
-    lane = program * LANES + within
+    within = jnp.arange(plan.lanes, dtype=jnp.int32)
+    lane = program * plan.lanes + within
     image = lane if plan.images > 1 else lane * 0
 
     # One load in a loop: the compiler's time grows with the places that touch memory.
@@ -279,22 +326,24 @@ def _kernel(plan: _Plan, tree: Any, *refs: Any) -> None:
     values = lax.fori_loop(0, size, load, (lane * 0,) * size)
     core, inputs, front, numbers = tree.unflatten(values)
     if plan.known is not None:
-        numbers = [jnp.full(LANES, value, jnp.int32) for value in plan.known]
+        numbers = [jnp.full(lane.shape, value, jnp.int32) for value in plan.known]
     rom: Any = None  # which is in memory
     display: Any = _Table(display_ref, image * 2048) if plan.dpc else None
     cart = Cartridge(rom, display, *numbers)
     memory = _Bytes(
         memory_ref,
+        plan.lanes,
         image * cartridge.ROM_SIZE - cartridge.RAM_SIZE,
         plan.images * cartridge.ROM_SIZE
-        + program * (cartridge.RAM_SIZE * LANES)
+        + program * (cartridge.RAM_SIZE * plan.lanes)
         + within,
     )
-    notes = _Notes(notes_ref, program * (NOTES * LANES) + within)
+    notes = _Notes(notes_ref, program * (NOTES * plan.lanes) + within, plan.lanes)
     screen = None
     if plan.height:
         screen = _Screen(pictures_ref, 2 * lane + front, plan.height)
     table = _Table(table_ref)
+    guard = _guard if plan.lanes <= GUARDED else always
 
     mapper = core.mapper
     if cartridge.fixed(plan.known):
@@ -311,14 +360,14 @@ def _kernel(plan: _Plan, tree: Any, *refs: Any) -> None:
         tia, seen = core.tia, _seen(core.tia)
         ahead = _Ahead(_without(core, "tia"), seen, zero, last, zero, waited)
         step = functools.partial(
-            _run_ahead, cart, table, memory, notes, tia, base, inputs
+            _run_ahead, cart, table, memory, notes, tia, base, inputs, guard
         )
         _, ahead = lax.while_loop(
             lambda c: (c[0] < NOTES) & _any(_can_go(c[1].core, c[1].waits)),
             lambda c: (c[0] + 1, step(c[1])),
             (jnp.int32(0), ahead),
         )
-        window = functools.partial(_catch_up, cart, notes, screen, base, ahead)
+        window = functools.partial(_catch_up, cart, notes, screen, base, ahead, guard)
         behind = lax.while_loop(
             lambda s: _any(s.next < ahead.number), window, _Behind(tia, zero)
         )
@@ -371,7 +420,8 @@ def run(
       The consoles at the end of the frame.
     """
     size = state.front.shape[0]
-    extra = -size % LANES
+    lanes = 1 if size <= FEW else LANES
+    extra = -size % lanes
     if extra:
         cart = cart if cart.rom.ndim == 1 else _pad(cart, extra)
         filled = run(
@@ -383,7 +433,7 @@ def run(
             interpret=interpret,
         )
         return jax.tree.map(lambda leaf: leaf[:size], filled)
-    programs = size // LANES
+    programs = size // lanes
     images = 1 if cart.rom.ndim == 1 else size
     numbers = [getattr(cart, name) for name in cartridge.NUMBERS]
     if images > 1:
@@ -395,11 +445,12 @@ def run(
         images=images,
         height=state.screens.shape[2] if render else 0,
         dpc=cart.display is not None,
+        lanes=lanes,
     )
     leaves, tree = jax.tree.flatten(
         (state.core, inputs, state.front, [] if known else numbers)
     )
-    ram = state.ram.reshape(programs, LANES, cartridge.RAM_SIZE).swapaxes(1, 2)
+    ram = state.ram.reshape(programs, lanes, cartridge.RAM_SIZE).swapaxes(1, 2)
     memory = jnp.concatenate([cart.rom.reshape(-1), ram.reshape(-1)])
     display = jnp.zeros(1, jnp.uint8) if cart.display is None else cart.display
     pictures = jnp.zeros((1, 1), jnp.int32)
@@ -408,17 +459,17 @@ def run(
     fixed = [cpus.decode_table(), display.reshape(-1)]
     changed = [memory, pictures, jnp.stack(leaves)]
     like = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in changed]
-    notes = jax.ShapeDtypeStruct((programs * NOTES * LANES,), jnp.int32)
+    notes = jax.ShapeDtypeStruct((size * NOTES,), jnp.int32)
     memory, pictures, rows, _ = pl.pallas_call(
         functools.partial(_kernel, plan, tree),
         out_shape=[*like, notes],
         grid=(programs,),
         input_output_aliases={len(fixed) + i: i for i in range(len(changed))},
-        compiler_params=triton.CompilerParams(num_warps=LANES // 32),
+        compiler_params=triton.CompilerParams(num_warps=1),
         interpret=interpret,
         name="atari_frame",
     )(*fixed, *changed)
-    ram = memory[cart.rom.size :].reshape(programs, cartridge.RAM_SIZE, LANES)
+    ram = memory[cart.rom.size :].reshape(programs, cartridge.RAM_SIZE, lanes)
     ram = ram.swapaxes(1, 2).reshape(-1, cartridge.RAM_SIZE)
     core, *_ = jax.tree.unflatten(tree, list(rows))
     screens = pictures.reshape(state.screens.shape) if render else state.screens

@@ -8,7 +8,7 @@ import pytest
 
 from atari import rom
 from launch import conformance
-from launch.conformance import Player, Request
+from launch.player import Player, Request
 
 SAMPLE = {
     "pong": "2K",
@@ -21,6 +21,7 @@ SAMPLE = {
     "klax": "F6SC",
 }
 FRAMES = 12
+CHOICES = [("breakout", 4, 1), ("tennis", 2, 3)]
 
 
 def short(player: Player) -> Iterator[Request]:
@@ -35,7 +36,11 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Player]:
     """The games of the sample, side by side."""
     folder = tmp_path_factory.mktemp("roms")
     players = [Player(name, 0.25, folder) for name in SAMPLE]
-    conformance.run(players, [short(player) for player in players], FRAMES)
+    turns = [short(player) for player in players]
+    for name, *choice in CHOICES:
+        players.append(Player(name, 0.25, folder, 0, *choice))
+        turns.append(players[-1].play(FRAMES, FRAMES))
+    conformance.run(players, turns, FRAMES)
     return {player.name: player for player in players}
 
 
@@ -47,6 +52,33 @@ def test_a_game_of_each_kind_is_exact(played: dict[str, Player], name: str) -> N
     assert player.difference is None
     assert player.frame == FRAMES
     assert len(player.outcomes) == FRAMES
+
+
+@pytest.mark.parametrize(("name", "mode", "difficulty"), CHOICES)
+def test_a_chosen_mode_and_difficulty_are_exact(
+    played: dict[str, Player], name: str, mode: int, difficulty: int
+) -> None:
+    """From the power switch on: the reset that selects them, and play."""
+    player = played[name]
+    assert (player.game.mode, player.game.difficulty) == (mode, difficulty)
+    assert player.difference is None
+    assert player.frame == FRAMES
+    assert player.resets == 1
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("initial", sorted({name[0] for name in rom.names()}))
+def test_every_mode_and_difficulty_is_exact(initial: str, tmp_path: Path) -> None:
+    """All games of a letter; `python -m launch.conformance --modes` has them all."""
+    names = [name for name in rom.names() if name[0] == initial]
+    players = [
+        Player(name, 0.25, tmp_path, 0, *choice)
+        for name in names
+        if name != "pitfall2"  # another program
+        for choice in conformance.choices(name)
+    ]
+    conformance.run(players, [player.play(5, 5) for player in players], 5)
+    assert [p.name for p in players if p.difference is not None] == []
 
 
 def test_dpc_is_exact(tmp_path: Path) -> None:

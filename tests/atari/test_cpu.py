@@ -22,16 +22,16 @@ class Machine:
             **{name: jnp.int32(value) for name, value in registers.items()}
         )
 
-    def read(self, address: jax.Array, where: jax.Array) -> jax.Array:
+    def read(self, mapper: None, address: jax.Array, where: jax.Array) -> tuple:
         """A byte; there are no side effects."""
         del where
-        return jnp.int32(int(self.memory[int(address)]))
+        return jnp.int32(int(self.memory[int(address)])), mapper
 
     def step(self, count: int = 1) -> Cpu:
         """Executes some instructions, with all their pushes."""
         for _ in range(count):
-            now = cpu.fetch(self.cpu, cpu.decode_table(), self.read)
-            data = self.read(now.address, now.reads)
+            now, _ = cpu.fetch(self.cpu, cpu.decode_table(), None, self.read)
+            data, _ = self.read(None, now.address, now.reads)
             self.cpu, out = cpu.execute(self.cpu, now, data)
             self.write(out)
             while int(self.cpu.queued):
@@ -168,11 +168,12 @@ def _arithmetic(
     p = jnp.asarray(0x30 + 8 * decimal + carry, jnp.int32)
     state = state._replace(a=jnp.asarray(a, jnp.int32), p=p)
 
-    def read(address: jax.Array, where: jax.Array) -> jax.Array:
+    def read(mapper: None, address: jax.Array, where: jax.Array) -> tuple:
         del where
-        return jnp.where(address == START, opcode, jnp.asarray(operand, jnp.int32))
+        code = jnp.asarray(operand, jnp.int32)
+        return jnp.where(address == START, opcode, code), mapper
 
-    now = cpu.fetch(state, cpu.decode_table(), read)
+    now, _ = cpu.fetch(state, cpu.decode_table(), None, read)
     return cpu.execute(state, now, jnp.zeros(shape, jnp.int32))[0]
 
 

@@ -14,16 +14,6 @@ from atari.program import compiled
 SEED = 3
 
 
-def choices(name: str) -> list[tuple[int, int]]:
-    """Every mode with difficulty 0, every difficulty with the default mode."""
-    offered = settings(name)
-    modes = offered.modes
-    if name == "video_cube":  # fifty cubes, each with three games
-        modes = (0, 1, 2, 100, 201, 702)
-    found = [(mode, offered.difficulties[0]) for mode in modes]
-    return found + [(modes[0], other) for other in offered.difficulties[1:]]
-
-
 def check_reset(name: str, mode: int, difficulty: int, steps: int = 3) -> None:
     """A reset and a few frames equal ALE's in memory, picture and outcome."""
     env = environment.make(
@@ -73,13 +63,6 @@ def check_reset(name: str, mode: int, difficulty: int, steps: int = 3) -> None:
 )
 def test_resets_equal_those_of_ale(name: str, mode: int, difficulty: int) -> None:
     check_reset(name, mode, difficulty)
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("name", rom.names())
-def test_every_mode_and_difficulty_resets_as_in_ale(name: str) -> None:
-    for mode, difficulty in choices(name):
-        check_reset(name, mode, difficulty, steps=1)
 
 
 @pytest.mark.parametrize("name", rom.names())

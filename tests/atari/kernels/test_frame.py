@@ -23,8 +23,10 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(autouse=True)
 def _auto() -> Iterator[None]:
+    few = frame.FEW
     yield
     console.set_backend("auto")
+    frame.FEW = few
 
 
 def runner(backend: str, axes: tuple, render: bool = True) -> Callable:
@@ -49,24 +51,31 @@ def inputs(number: int, size: int) -> console.Inputs:
 def compare(
     cart: cartridge.Cartridge, state: console.State, axes: tuple, frames: int
 ) -> None:
-    """Plays frames both ways; every leaf of the states must be the same."""
+    """Plays frames by all ways; every leaf of the states must be the same.
+
+    The kernel with a warp for 32 consoles, and with one for each.
+    """
     size = state.front.shape[0]
-    plain, kernel = state, state
-    run = {name: runner(name, axes) for name in ("lax", "interpret")}
-    for name, play in run.items():  # compile while the backend is chosen
-        console.set_backend(name)
-        play(cart, state, inputs(0, size))
+    plays = []
+    for name, few in (("lax", 0), ("interpret", 0), ("interpret", size)):
+        frame.FEW = few
+        plays.append(runner(name, axes))
+        plays[-1](cart, state, inputs(0, size))  # compiles while that is chosen
+    states = [state] * len(plays)
     for number in range(frames):
         pressed = inputs(number, size)
-        plain = run["lax"](cart, plain, pressed)
-        kernel = run["interpret"](cart, kernel, pressed)
-        for (path, a), b in zip(
-            jax.tree_util.tree_leaves_with_path(plain),
-            jax.tree.leaves(kernel),
-            strict=True,
-        ):
-            where = f"frame {number}{jax.tree_util.keystr(path)}"
-            np.testing.assert_array_equal(a, b, where)
+        states = [
+            play(cart, old, pressed) for play, old in zip(plays, states, strict=True)
+        ]
+        plain, *kernels = states
+        for lanes, kernel in zip((32, 1), kernels, strict=True):
+            for (path, a), b in zip(
+                jax.tree_util.tree_leaves_with_path(plain),
+                jax.tree.leaves(kernel),
+                strict=True,
+            ):
+                where = f"frame {number}, {lanes} lanes{jax.tree_util.keystr(path)}"
+                np.testing.assert_array_equal(a, b, where)
 
 
 def test_different_cartridges_side_by_side() -> None:

@@ -1,0 +1,109 @@
+"""What one console may ask about its batch, so that rare work is done when it occurs.
+
+Functions here are for one console, and say the same without `vmap`; their rules for
+`vmap` look at the whole batch.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import jax
+from jax import lax, numpy as jnp
+
+Tree = TypeVar("Tree")
+
+
+@jax.custom_batching.custom_vmap
+def anywhere(flag: jax.Array) -> jax.Array:
+    """Whether a flag, bool[], holds for any console; under `vmap` one bool for all.
+
+    Example:
+      >>> jax.vmap(anywhere, out_axes=None)(jnp.array([False, True]))
+      Array(True, dtype=bool)
+    """
+    return flag
+
+
+@anywhere.def_vmap
+def _(size: int, has: list[bool], flag: jax.Array) -> tuple[jax.Array, bool]:
+    del size
+    return anywhere(flag.any(0) if has[0] else flag), False
+
+
+def rarely(where: jax.Array, change: Callable[[Tree], Tree], tree: Tree) -> Tree:
+    """`change(tree)` if `where` holds for any console of the batch, else the tree.
+
+    A loop of at most one turn: unlike the branches of a conditional it can change large
+    arrays in place. `change` itself must leave the other consoles' part as it is.
+    """
+    _, tree = lax.while_loop(
+        lambda carry: carry[0],
+        lambda carry: (jnp.bool_(False), change(carry[1])),
+        (anywhere(where), tree),
+    )
+    return tree
+
+
+def draw(where: jax.Array, index: jax.Array, table: Tree, tree: Tree) -> Tree:
+    """Entry `index` of a table, if `where`, else the tree.
+
+    Args:
+      where: bool[].
+      index: int32[].
+      table: a pytree with one more leading axis; the same for all consoles.
+      tree: what the others keep.
+
+    Returns:
+      The pytree. Under `vmap` only the entries that are drawn are moved.
+    """
+    return _draw(where, index, table, tree)
+
+
+@jax.custom_batching.custom_vmap
+def _draw(where: jax.Array, index: jax.Array, table: Any, tree: Any) -> Any:
+    return _select(where, index, table, tree)
+
+
+@_draw.def_vmap
+def _(
+    size: int, has: list, where: jax.Array, index: jax.Array, table: Any, tree: Any
+) -> tuple[Any, Any]:
+    everywhere = jax.tree.map(lambda _: True, tree)
+    if any(jax.tree.leaves(has[2])):  # a table each: nothing is shared
+        lead = functools.partial(_lead, size)
+        every = [
+            lead(*pair) for pair in zip((where, index, table, tree), has, strict=True)
+        ]
+        return jax.vmap(_select)(*every), everywhere
+    where, index, tree = (
+        _lead(size, leaf, axes)
+        for leaf, axes in ((where, has[0]), (index, has[1]), (tree, has[3]))
+    )
+    few = min(size, max(16, size // 64))
+
+    def move(carry: tuple[jax.Array, Any]) -> tuple[jax.Array, Any]:
+        left, tree = carry
+        (rows,) = jnp.nonzero(left, size=few, fill_value=size)
+        drawn = index.at[rows].get(mode="clip")
+        tree = jax.tree.map(
+            lambda t, old: old.at[rows].set(t[drawn], mode="drop"), table, tree
+        )
+        return left.at[rows].set(False, mode="drop"), tree
+
+    _, tree = lax.while_loop(lambda carry: carry[0].any(), move, (where, tree))
+    return tree, everywhere
+
+
+def _select(where: jax.Array, index: jax.Array, table: Any, tree: Any) -> Any:
+    return jax.tree.map(lambda t, old: jnp.where(where, t[index], old), table, tree)
+
+
+def _lead(size: int, tree: Any, has: Any) -> Any:
+    return jax.tree.map(
+        lambda leaf, axis: (
+            leaf if axis else jnp.broadcast_to(leaf, (size, *jnp.shape(leaf)))
+        ),
+        tree,
+        has,
+    )
