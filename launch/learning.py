@@ -13,10 +13,11 @@ import jax
 import numpy as np
 
 from atari import Environment
-from atari.agents import ppo, pqn
+from atari.agents import a2c_vtrace, dqn, ppo, pqn
 from atari.agents.agent import Agent, Metrics, State
+from atari.agents.rollout import Tally
 
-AGENTS: dict[str, Any] = {"ppo": ppo, "pqn": pqn}
+AGENTS: dict[str, Any] = {"a2c": a2c_vtrace, "dqn": dqn, "ppo": ppo, "pqn": pqn}
 
 Row = dict[str, Any]
 
@@ -41,7 +42,7 @@ def configure(
     if agent not in AGENTS:
         raise ValueError(f"unknown agent {agent!r}; known: {', '.join(AGENTS)}")
     made = AGENTS[agent].Config
-    known = {field.name: field.default for field in dataclasses.fields(made)}
+    known: dict[str, Any] = {f.name: f.default for f in dataclasses.fields(made)}
     changes: dict[str, Any] = {}
     for setting in settings:
         name, _, text = setting.partition("=")
@@ -202,16 +203,16 @@ def _remember(recent: collections.deque, games: float, points: float) -> None:
 
 
 def _row(metrics: Metrics, recent: collections.deque) -> Row:
-    tally = metrics.tally
-    _remember(recent, float(tally.games), float(tally.score))
+    tally = Tally(*map(float, metrics.tally))
+    _remember(recent, tally.games, tally.score)
     games = sum(n for n, _ in recent)
     score = sum(points for _, points in recent) / games if games else None
     return {
         "score": score,
-        "games": float(tally.games),
-        "points_of_games": float(tally.score),
-        "game_steps": float(tally.length / max(tally.games, 1)),
-        "rate": float(1000 * tally.points / tally.steps),
+        "games": tally.games,
+        "points_of_games": tally.score,
+        "game_steps": tally.length / max(tally.games, 1.0),
+        "rate": 1000 * tally.points / tally.steps,
         **{name: float(loss) for name, loss in metrics.losses.items()},
     }
 

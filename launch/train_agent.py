@@ -84,19 +84,17 @@ def run() -> None:
         "sticky": _STICKY.value,
         "config": dataclasses.asdict(config),
     }
-    printed = -_PRINT.value
+    printed, shown = -_PRINT.value, 0
     with common.progress(f"{_AGENT.value} {env.game.name}", config.updates) as advance:
 
         def on_update(row: learning.Row, state: State) -> None:
-            nonlocal printed
+            nonlocal printed, shown
             common.append_json(log, row)
-            advance(describe(row), row["update"] - on_update.done)
-            on_update.done = row["update"]
+            advance(describe(row), row["update"] - shown)
+            shown = row["update"]
             if _PRINT.value and row["seconds"] >= printed + _PRINT.value:
                 print(json.dumps(row), flush=True)
                 printed = row["seconds"]
-
-        on_update.done = 0
         done = learning.fit(
             agent,
             env,

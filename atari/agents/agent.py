@@ -3,11 +3,14 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import optax
 from jax import lax, numpy as jnp
 
+from atari.agents import rollout
 from atari.agents.rollout import Actors, Tally
+from atari.environment import Environment
 
 
 class State(NamedTuple):
@@ -60,27 +63,13 @@ def build(
     """Puts an agent together from playing and learning.
 
     Args:
-      init: As in `Agent`, for one device.
+      init: As in `Agent`.
       collect: As in `Agent`.
       learn: As in `Agent`; `updates` is counted here.
       act: As in `Agent`.
       steps: As in `Agent`.
       axis_name: Of the devices under `jax.pmap`, or None.
     """
-
-    def start(key: jax.Array) -> State:
-        state = init(key)
-        if axis_name is None:
-            return state
-        # Every device has its own games and the first one's network.
-        shared = (state.params, state.opt_state)
-        if isinstance(state.memory, dict) and "target" in state.memory:
-            shared = (*shared, state.memory["target"])
-        first = jax.tree.map(lambda x: lax.all_gather(x, axis_name)[0], shared)
-        state = state._replace(params=first[0], opt_state=first[1])
-        if len(first) > 2:
-            state = state._replace(memory=state.memory | {"target": first[2]})
-        return state
 
     def update(state: State) -> tuple[State, Metrics]:
         state, tally, batch = collect(state)
@@ -92,7 +81,37 @@ def build(
         state = state._replace(updates=state.updates + 1)
         return state, Metrics(tally, losses)
 
-    return Agent(start, update, collect, learn, act, steps)
+    return Agent(init, update, collect, learn, act, steps)
+
+
+def begin(
+    module: nn.Module,
+    optimizer: optax.GradientTransformation,
+    env: Environment,
+    key: jax.Array,
+    *,
+    num_envs: int,
+    bank: int,
+    axis_name: str | None,
+) -> State:
+    """A state without memory: games just reset, a network just drawn.
+
+    Every device has its own games and the first one's network.
+    """
+    net_key, env_key, key = jax.random.split(key, 3)
+    if axis_name is not None:
+        shared = lax.all_gather(jax.random.key_data(net_key), axis_name)[0]
+        net_key = jax.random.wrap_key_data(shared)
+    actors = rollout.start(env, env_key, num_envs, bank)
+    params = module.init(net_key, actors.observation[:1])
+    return State(
+        key=jax.random.key_data(key),
+        updates=jnp.int32(0),
+        params=params,
+        opt_state=optimizer.init(params),
+        actors=actors,
+        memory=(),
+    )
 
 
 def train(agent: Agent, updates: int) -> Callable[[jax.Array], tuple[State, Metrics]]:
@@ -170,7 +189,7 @@ def epochs(
     Returns:
       The carry, and the means of the losses.
     """
-    flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batch)
+    flat: Any = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batch)
     size = jax.tree.leaves(flat)[0].shape[0]
 
     def some(carry: Any, chosen: jax.Array) -> tuple[Any, dict[str, jax.Array]]:

@@ -4,6 +4,7 @@ Defaults are for thousands of environments: short rollouts, large minibatches.
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -80,6 +81,7 @@ def make(config: Config, env: Environment, axis_name: str | None = None) -> Agen
     """
     torso = network.torso(config.network, bfloat16=config.bfloat16)
     module = network.ActorCritic(torso, env.num_actions)
+    apply: Callable[..., Any] = module.apply
     batches = config.num_envs * config.steps // config.minibatch
     rate = agents.annealed(
         config.learning_rate, config.anneal, config.updates * config.epochs * batches
@@ -89,23 +91,21 @@ def make(config: Config, env: Environment, axis_name: str | None = None) -> Agen
     )
 
     def init(key: jax.Array) -> State:
-        net_key, env_key, key = jax.random.split(key, 3)
-        actors = rollout.start(env, env_key, config.num_envs, config.bank)
-        params = module.init(net_key, actors.observation[:1])
-        return State(
-            key=jax.random.key_data(key),
-            updates=jnp.int32(0),
-            params=params,
-            opt_state=optimizer.init(params),
-            actors=actors,
-            memory=(),
+        return agents.begin(
+            module,
+            optimizer,
+            env,
+            key,
+            num_envs=config.num_envs,
+            bank=config.bank,
+            axis_name=axis_name,
         )
 
     def collect(state: State) -> tuple[State, Tally, Steps]:
         state, key = agents.split(state)
 
         def policy(key: jax.Array, observations: jax.Array) -> tuple[jax.Array, Any]:
-            logits, value = module.apply(state.params, observations)
+            logits, value = apply(state.params, observations)
             action = jax.random.categorical(key, logits)
             return action, (log_probability(logits, action), value)
 
@@ -117,7 +117,7 @@ def make(config: Config, env: Environment, axis_name: str | None = None) -> Agen
     def learn(state: State, made: Steps) -> tuple[State, dict[str, jax.Array]]:
         state, key = agents.split(state)
         log_prob, value = made.extra
-        _, last = module.apply(state.params, state.actors.observation)
+        _, last = apply(state.params, state.actors.observation)
         values = jnp.concatenate([value, last[None]])
         discounts = config.discount * (1.0 - made.terminal)
         advantage = jax.vmap(
@@ -157,7 +157,7 @@ def make(config: Config, env: Environment, axis_name: str | None = None) -> Agen
         advantage: jax.Array,
         target: jax.Array,
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        logits, value = module.apply(params, observation)
+        logits, value = apply(params, observation)
         log_ratio = log_probability(logits, action) - old
         ratio = jnp.exp(log_ratio)
         centre = agents.mean(advantage, valid)
@@ -178,7 +178,7 @@ def make(config: Config, env: Environment, axis_name: str | None = None) -> Agen
     def act(
         params: Any, key: jax.Array, observations: jax.Array, greedy: bool = False
     ) -> jax.Array:
-        logits, _ = module.apply(params, observations)
+        logits, _ = apply(params, observations)
         return logits.argmax(-1) if greedy else jax.random.categorical(key, logits)
 
     return agents.build(

@@ -4,6 +4,7 @@ No target network either: layer normalisation keeps it stable.
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -66,6 +67,7 @@ def make(config: Config, env: Environment, axis_name: str | None = None) -> Agen
     """Builds the agent; arguments and errors as for `ppo.make`."""
     torso = network.torso(config.network, norm=True, bfloat16=config.bfloat16)
     module = network.ActionValue(torso, env.num_actions)
+    apply: Callable[..., Any] = module.apply
     batches = config.num_envs * config.steps // config.minibatch
     rate = agents.annealed(
         config.learning_rate, config.anneal, config.updates * config.epochs * batches
@@ -80,23 +82,21 @@ def make(config: Config, env: Environment, axis_name: str | None = None) -> Agen
     )
 
     def init(key: jax.Array) -> State:
-        net_key, env_key, key = jax.random.split(key, 3)
-        actors = rollout.start(env, env_key, config.num_envs, config.bank)
-        params = module.init(net_key, actors.observation[:1])
-        return State(
-            key=jax.random.key_data(key),
-            updates=jnp.int32(0),
-            params=params,
-            opt_state=optimizer.init(params),
-            actors=actors,
-            memory=(),
+        return agents.begin(
+            module,
+            optimizer,
+            env,
+            key,
+            num_envs=config.num_envs,
+            bank=config.bank,
+            axis_name=axis_name,
         )
 
     def collect(state: State) -> tuple[State, Tally, Steps]:
         state, key = agents.split(state)
 
         def policy(key: jax.Array, observations: jax.Array) -> tuple[jax.Array, Any]:
-            values = module.apply(state.params, observations)
+            values = apply(state.params, observations)
             return explore(key, values, epsilon(state.updates)), values.max(-1)
 
         actors, made, tally = rollout.collect(
@@ -106,7 +106,7 @@ def make(config: Config, env: Environment, axis_name: str | None = None) -> Agen
 
     def learn(state: State, made: Steps) -> tuple[State, dict[str, jax.Array]]:
         state, key = agents.split(state)
-        last = module.apply(state.params, state.actors.observation).max(-1)
+        last = apply(state.params, state.actors.observation).max(-1)
         values = jnp.concatenate([made.extra, last[None]])
         discounts = config.discount * (1.0 - made.terminal)
         target = jax.vmap(
@@ -137,7 +137,7 @@ def make(config: Config, env: Environment, axis_name: str | None = None) -> Agen
         valid: jax.Array,
         target: jax.Array,
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        values = module.apply(params, observation)
+        values = apply(params, observation)
         value = jnp.take_along_axis(values, action[:, None], -1)[:, 0]
         loss = 0.5 * agents.mean((value - target) ** 2, valid)
         return loss, {"loss": loss, "value_mean": agents.mean(value, valid)}
@@ -145,7 +145,7 @@ def make(config: Config, env: Environment, axis_name: str | None = None) -> Agen
     def act(
         params: Any, key: jax.Array, observations: jax.Array, greedy: bool = False
     ) -> jax.Array:
-        values = module.apply(params, observations)
+        values = apply(params, observations)
         return explore(key, values, 0.0 if greedy else config.last_epsilon)
 
     return agents.build(

@@ -120,3 +120,36 @@ def vtrace(
     following = jnp.append(targets[1:], values[-1])
     following = jnp.where(ends, values[1:], following)
     return Corrected(targets, rho * (rewards + discounts * following - values[:-1]))
+
+
+class Ahead(NamedTuple):
+    """A return of up to n steps."""
+
+    reward: jax.Array  # float32[], discounted sum
+    discount: jax.Array  # float32[], of the value of the observation after the last
+    steps: jax.Array  # int32[], how many: fewer than n if the episode ends
+
+
+def n_step(
+    rewards: jax.Array, terminals: jax.Array, ends: jax.Array, discount: float
+) -> Ahead:
+    """The n-step return (Sutton and Barto, 2018, equation 7.1) of an action value.
+
+    Args:
+      rewards: float32[n].
+      terminals: bool[n].
+      ends: bool[n].
+      discount: Gamma.
+
+    Example:
+      >>> no = jnp.zeros(3, bool)
+      >>> ahead = n_step(jnp.ones(3), no.at[1].set(True), no.at[1].set(True), 0.5)
+      >>> float(ahead.reward), float(ahead.discount), int(ahead.steps)
+      (1.5, 0.0, 2)
+    """
+    # Step k is taken unless the episode ended at one before.
+    taken = jnp.cumsum(ends) - ends == 0
+    gammas = discount ** jnp.arange(rewards.shape[0] + 1, dtype=jnp.float32)
+    steps = taken.sum(dtype=jnp.int32)
+    survives = ~(terminals & taken).any()
+    return Ahead((gammas[:-1] * rewards * taken).sum(), gammas[steps] * survives, steps)

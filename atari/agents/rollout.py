@@ -37,7 +37,7 @@ class Steps(NamedTuple):
     terminal: jax.Array  # bool, nothing is to be expected after it
     end: jax.Array  # bool, terminal or truncated
     valid: jax.Array  # bool, not a mere reset
-    first: jax.Array  # bool, the observation is a game's first
+    age: jax.Array  # int32, steps since the game's first observation
     extra: Any  # of the policy
 
 
@@ -94,7 +94,7 @@ def step(
         terminal=timestep.terminated,
         end=timestep.terminated | timestep.truncated,
         valid=~over,
-        first=actors.length == 0,
+        age=actors.length,
         extra=extra,
     )
     tally = Tally(
