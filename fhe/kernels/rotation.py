@@ -32,6 +32,7 @@ class Plan(NamedTuple):
     loop_pairs: bool = True
     loop_columns: bool = True
     stages: int = 1
+    chunks: int = 4
 
     @property
     def radix(self) -> int:
@@ -85,168 +86,188 @@ def twiddles(r: int) -> np.ndarray:
     return np.array(out).astype(np.float32)
 
 
-def _factors(source, L):
-    """e^{-2 pi i (k + shift) / L} for k < L / 2, from those for k < L / 4."""
-    first = source[L]
-    second = [(wi, -wr) for wr, wi in first] if L > 2 else []
-    return first + second
+def _constant(values, axes):
+    """Values along the first of `axes` axes, made where a kernel may not hold arrays."""
+    number = len(values)
+    index = lax.broadcasted_iota(jnp.int32, (number,) + (1,) * (axes - 1), 0)
+    out = jnp.full(index.shape, values[0], jnp.float32)
+    for k in range(1, number):
+        out = jnp.where(index == k, jnp.float32(values[k]), out)
+    return out
 
 
-def _constants(r):
+def _stack(a, b, axis):
+    """The new axis of two at `axis`, by joining at the end."""
+    joined = jnp.stack([a, b], axis=-1)
+    order = list(range(a.ndim))
+    order.insert(axis, a.ndim)
+    return joined.transpose(order)
+
+
+def _unstack(x, axis):
+    order = [d for d in range(x.ndim) if d != axis] + [axis]
+    y = x.transpose(order)
+    if hasattr(lax, "unstack"):
+        return lax.unstack(y, axis=-1)
+    return jnp.unstack(y, axis=-1)
+
+
+def _both(w):
+    """Factors for k < L / 2, from those for k < L / 4."""
+    wr, wi = w
+    pair = _stack(wr, wi, 0), _stack(wi, -wr, 0)
+    return tuple(x.reshape(-1, *wr.shape[1:]) for x in pair)
+
+
+def _constant_factors(r):
     out, L = {}, 2
     while L <= r:
-        ws = [np.exp(-2j * np.pi * (k + _SHIFT) / L) for k in range(max(1, L // 4))]
-        out[L] = [(float(w.real), float(w.imag)) for w in ws]
+        ws = [np.exp(-2j * np.pi * (k + _SHIFT) / L) for k in range(max(1, L // 2))]
+        out[L] = tuple(_constant([float(v) for v in part(ws)], 3) for part in (np.real, np.imag))
         L *= 2
     return out
 
 
-def _lane_factors(values, r):
+def _lane_factors(ref, place, r):
+    """Of each lane, [L / 2, 1, T]."""
     out, L, at = {}, 2, 0
     while L <= r:
-        out[L] = []
-        for _ in range(max(1, L // 4)):
-            out[L].append((values[at], values[at + 1]))
-            at += 2
+        number = max(1, L // 4)
+        k = lax.broadcasted_iota(jnp.int32, (number, 1, 1), 0)
+        here = at + k * (2 * r) + place[None, None, :]
+        w = triton.load(ref.at[here]), triton.load(ref.at[here + r])
+        out[L] = _both(w) if L > 2 else w
+        at += number * 2 * r
         L *= 2
     return out
 
 
-def _forward(x, source):
-    """Decimation in time: six fused multiply-adds a butterfly."""
-    L = len(x)
-    if L == 1:
-        return x
-    even, odd = _forward(x[0::2], source), _forward(x[1::2], source)
-    lower, upper = [], []
-    for (ar, ai), (br, bi), (wr, wi) in zip(even, odd, _factors(source, L)):
+def _forward(re, im, factors):
+    """[r, T]: decimation in time, six fused multiply-adds a butterfly."""
+    r, T = re.shape
+    re, im = re.reshape(1, r, T), im.reshape(1, r, T)
+    L = 2
+    while L <= r:
+        shape = (L // 2, 2, r // L, T)
+        (ar, br), (ai, bi) = (_unstack(x.reshape(shape), 1) for x in (re, im))
+        wr, wi = factors[L]
         ur = (ar + wr * br) - wi * bi
         ui = (ai + wr * bi) + wi * br
-        lower.append((ur, ui))
-        upper.append((2.0 * ar - ur, 2.0 * ai - ui))
-    return lower + upper
+        vr, vi = 2.0 * ar - ur, 2.0 * ai - ui
+        re, im = _stack(ur, vr, 0), _stack(ui, vi, 0)
+        re, im = re.reshape(L, r // L, T), im.reshape(L, r // L, T)
+        L *= 2
+    return re.reshape(r, T), im.reshape(r, T)
 
 
-def _backward(x, source):
+def _backward(re, im, factors):
     """Decimation in frequency, the transpose."""
-    L = len(x)
-    if L == 1:
-        return x
-    sums, differences = [], []
-    half = L // 2
-    for (ar, ai), (br, bi), (wr, wi) in zip(x[:half], x[half:], _factors(source, L)):
-        sums.append((ar + br, ai + bi))
+    r, T = re.shape
+    L = r
+    re, im = re.reshape(r, 1, T), im.reshape(r, 1, T)
+    while L >= 2:
+        shape = (2, L // 2, r // L, T)
+        (ar, br), (ai, bi) = (_unstack(x.reshape(shape), 0) for x in (re, im))
+        wr, wi = factors[L]
         dr, di = ar - br, ai - bi
-        differences.append((dr * wr + di * wi, di * wr - dr * wi))
-    out = [None] * L
-    out[0::2] = _backward(sums, source)
-    out[1::2] = _backward(differences, source)
-    return out
+        vr, vi = dr * wr + di * wi, di * wr - dr * wi
+        re, im = _stack(ar + br, vr, 1), _stack(ai + bi, vi, 1)
+        re, im = re.reshape(L // 2, 2 * r // L, T), im.reshape(L // 2, 2 * r // L, T)
+        L //= 2
+    return re.reshape(r, T), im.reshape(r, T)
 
 
-def _join(xs):
-    """[T] arrays to one [T, 2, ..., 2], the first axis being the highest bit."""
-    if len(xs) == 1:
-        return xs[0]
-    return jnp.stack([_join(xs[0::2]), _join(xs[1::2])], axis=-1)
-
-
-def _split(x, n):
-    if n == 1:
-        return [x]
-    if hasattr(lax, "unstack"):
-        a, b = lax.unstack(x, axis=-1)
-    else:
-        a, b = jnp.unstack(x, axis=-1)
-    out = [None] * n
-    out[0::2], out[1::2] = _split(a, n // 2), _split(b, n // 2)
-    return out
-
-
-def _bits(n):
-    return (2,) * (n.bit_length() - 1)
-
-
-def _exchange(xs, r, T):
+def _exchange(x):
     """Value b of lane a to value a of lane b, among the lanes of a polynomial."""
-    y = _join(xs).reshape(T // r, r, r).transpose(0, 2, 1)
-    return _split(y.reshape(T, *_bits(r)), r)
+    r, T = x.shape
+    return x.reshape(r, T // r, r).transpose(2, 1, 0).reshape(r, T)
 
 
-def _exchange_complex(xs, r, T):
-    re = _exchange([x[0] for x in xs], r, T)
-    im = _exchange([x[1] for x in xs], r, T)
-    return list(zip(re, im))
+def _swap(a, b, r):
+    """Lanes of half h get value h of the first half's lanes and of the second's."""
+    n, T = a.shape
+    y = jnp.stack([a, b], axis=-1).reshape(n, T // (2 * r), 2, r, 2)
+    y = y.transpose(0, 1, 4, 3, 2).reshape(n, T, 2)
+    return _unstack(y, 2)
 
 
-def _swap(a, b, r, T):
-    """Lanes of half h get value h of the first and of the second half."""
-    y = jnp.stack([a, b], axis=-1).reshape(T // (2 * r), 2, r, 2)
-    y = y.transpose(0, 3, 2, 1).reshape(T, 2)
-    return _split(y, 2)
+def _pieces(x, number):
+    """Equal pieces of the first axis."""
+    if number == 1:
+        return [x]
+    halves = _unstack(x.reshape(2, x.shape[0] // 2, *x.shape[1:]), 0)
+    return [p for half in halves for p in _pieces(half, number // 2)]
 
 
-def _kernel(plan: Plan, barrier, switched, table, factors, key, _, state):
+def _kernel(plan: Plan, barrier, places, switched, table, factors, key, _, state):
     r, N, C, G = plan.radix, plan.size, plan.columns, plan.group
     T = 2 * r * G
-    index = jnp.arange(T, dtype=jnp.int32)
+    # Loaded, so that the compiler does not see neighbours and give them to one lane.
+    index = triton.load(places.at[jnp.arange(T, dtype=jnp.int32)])
     lane = index & (2 * r - 1)
     j, h = lane & (r - 1), lane >> (r.bit_length() - 1)
     ciphertext = pl.program_id(0) * G + (index >> (r.bit_length()))
     batch = switched.shape[0] // plan.steps
-    number = factors.shape[0] // r
-    lanes = _lane_factors([triton.load(factors.at[v * r + j]) for v in range(number)], r)
-    constants = _constants(r)
+    lanes = _lane_factors(factors, j, r)
+    constants = _constant_factors(r)
     base = ciphertext * (C * 2 * N)
-    # four values each
-    quad = jnp.arange(4, dtype=jnp.int32)[None, :] + (lane * 4)[:, None]
-    bias = jnp.where(h == 0, jnp.float32(1.5 * 2**23), jnp.float32(0))
-    up = jnp.where(h == 0, jnp.int32(24), jnp.int32(8))
+    chunk = r // plan.chunks
+    # [chunk, T, 4]
+    quad = lax.broadcasted_iota(jnp.int32, (1, 1, 4), 2) + (lane * 4)[None, :, None]
+    quad = quad + lax.broadcasted_iota(jnp.int32, (chunk, 1, 1), 0) * (C * 8 * r)
+    quad = pl.multiple_of(quad, (1, 1, 4)) if False else quad
+    bias = jnp.where(h == 0, jnp.float32(1.5 * 2**23), jnp.float32(0))[None, :]
+    up = jnp.where(h == 0, jnp.int32(24), jnp.int32(8))[None, :]
     pairs = len(plan.rows) // 2
     magic = jnp.int32(0x4B000000)
+    strided = lax.broadcasted_iota(jnp.int32, (r, 1), 0) * r
 
     def digit(x, shift, mask, offset):
-        bits = (lax.shift_right_logical(x, shift) & mask) | magic
+        bits = (lax.shift_right_logical(x, jnp.broadcast_to(shift, x.shape)) & mask) | magic
         return lax.bitcast_convert_type(bits, jnp.float32) - offset
 
     def step(i, none):
         amount = triton.load(switched.at[i * batch + ciphertext])
         turn = base + (N - (amount & (N - 1))) + j
-        sign = -lax.shift_right_logical(amount, jnp.int32(N.bit_length() - 1))
+        sign = -lax.shift_right_logical(amount, jnp.full(T, N.bit_length() - 1, jnp.int32))
         here = base + N + j
 
         def pair(q, sums):
             row = (q * 2 + h) * 6
-            field = [triton.load(table.at[row + f]) for f in range(5)]
-            at, shift, mask, offset, carry = field
+            at, shift, mask, offset, carry = (
+                triton.load(table.at[row + f])[None, :] for f in range(5)
+            )
             offset = lax.bitcast_convert_type(offset, jnp.float32)
             carry = carry - sign
-            turned, still = turn + at, here + at
-            x = []
-            for m in range(r):
-                parts = []
-                for t in range(2):
-                    o = r * m + t * (N // 2)
-                    old = triton.load(state.at[still + o])
-                    new = triton.load(state.at[turned + o])
-                    parts.append(digit(((new ^ sign) + carry) - old, shift, mask, offset))
-                x.append((parts[0], -parts[1]))
-            x = _exchange_complex(_forward(x, constants), r, T)
-            x = _forward(x, lanes)
-            sums = list(sums)
-            where = (i * pairs + q) * (r * C * 2 * r * 4)
-            for k in range(r):
-                re0, re1 = _swap(x[k][0], x[k][0], r, T)
-                im0, im1 = _swap(x[k][1], x[k][1], r, T)
+            parts = []
+            for t in range(2):
+                o = strided + t * (N // 2)
+                old = triton.load(state.at[(here + at) + o])
+                new = triton.load(state.at[(turn + at) + o])
+                x = ((new ^ sign[None, :]) + carry) - old
+                parts.append(digit(x, shift, mask, offset))
+            re, im = _forward(parts[0], -parts[1], constants)
+            re, im = _forward(_exchange(re), _exchange(im), lanes)
+            where = (i * pairs + q) * (r * C * 8 * r)
+            sums = [list(column) for column in sums]
+            for u, (xr, xi) in enumerate(
+                zip(_pieces(re, plan.chunks), _pieces(im, plan.chunks))
+            ):
+                re0, re1 = _swap(xr, xr, r)
+                im0, im1 = _swap(xi, xi, r)
                 for c in range(C):
-                    entry = triton.load(key.at[quad + (where + (k * C + c) * (8 * r))])
-                    r0, i0, r1, i1 = _split(entry.reshape(T, 2, 2), 4)
-                    s = 2 * (c * r + k)
-                    sums[s] = sums[s] + re0 * r0 - im0 * i0 + re1 * r1 - im1 * i1
-                    sums[s + 1] = sums[s + 1] + re0 * i0 + im0 * r0 + re1 * i1 + im1 * r1
-            return tuple(sums)
+                    at = quad + (where + (u * chunk * C + c) * (8 * r))
+                    entry = triton.load(key.at[at]).reshape(chunk, T, 2, 2)
+                    row0, row1 = _unstack(entry, 2)
+                    (r0, i0), (r1, i1) = _unstack(row0, 2), _unstack(row1, 2)
+                    sr, si = sums[c][u]
+                    sr = sr + re0 * r0 - im0 * i0 + re1 * r1 - im1 * i1
+                    si = si + re0 * i0 + im0 * r0 + re1 * i1 + im1 * r1
+                    sums[c][u] = sr, si
+            return tuple(map(tuple, sums))
 
-        sums = (jnp.zeros(T, jnp.float32),) * (2 * r * C)
+        zero = jnp.zeros((chunk, T), jnp.float32)
+        sums = (((zero, zero),) * plan.chunks,) * C
         if plan.loop_pairs:
             sums = lax.fori_loop(0, pairs, pair, sums)
         else:
@@ -255,21 +276,19 @@ def _kernel(plan: Plan, barrier, switched, table, factors, key, _, state):
         barrier()  # all have read the accumulator
 
         def column(c, sums):
-            x = [(sums[2 * k], sums[2 * k + 1]) for k in range(r)]
-            x = _exchange_complex(_backward(x, lanes), r, T)
-            x = _backward(x, constants)
-            at = here + c * (2 * N) + h * (N // 2)
-            for m in range(r):
-                re, im = ((v + bias).astype(jnp.int32) << up for v in x[m])
-                a, b = _swap(re, -im, r, T)
-                old = triton.load(state.at[at + r * m])
-                new = old + (a + b)
-                triton.store(state.at[at + r * m], new)
-                triton.store(state.at[at + (r * m - N)], -new)
-            return (*sums[2 * r :], *sums[: 2 * r])
+            re, im = (_merge([s[p] for s in sums[0]]) for p in range(2))
+            re, im = _backward(re, im, lanes)
+            re, im = _backward(_exchange(re), _exchange(im), constants)
+            re, im = ((v + bias).astype(jnp.int32) << jnp.broadcast_to(up, v.shape) for v in (re, im))
+            a, b = _swap(re, -im, r)
+            at = (here + c * (2 * N) + h * (N // 2)) + strided
+            new = triton.load(state.at[at]) + (a + b)
+            triton.store(state.at[at], new)
+            triton.store(state.at[at - N], -new)
+            return (*sums[1:], sums[0])
 
         if plan.loop_columns:
-            lax.fori_loop(0, C, column, tuple(sums))
+            lax.fori_loop(0, C, column, sums)
         else:
             for c in range(C):
                 sums = column(c, sums)
@@ -277,6 +296,15 @@ def _kernel(plan: Plan, barrier, switched, table, factors, key, _, state):
         return none
 
     lax.fori_loop(0, plan.steps, step, jnp.int32(0))
+
+
+def _merge(pieces):
+    """The inverse of `_pieces`."""
+    if len(pieces) == 1:
+        return pieces[0]
+    half = len(pieces) // 2
+    a, b = _merge(pieces[:half]), _merge(pieces[half:])
+    return _stack(a, b, 0).reshape(2 * a.shape[0], *a.shape[1:])
 
 
 def table(plan: Plan) -> np.ndarray:
@@ -296,6 +324,7 @@ def blind_rotate(switched, start, key, plan: Plan, *, interpret=False):
     state = jnp.concatenate([-start, start], axis=-1)  # [B, C, 2N]
     barrier = (lambda: None) if interpret else triton.debug_barrier
     inputs = [
+        jnp.arange(2 * plan.radix * G, dtype=jnp.int32),
         switched[:, :-1].T.reshape(-1),
         jnp.asarray(table(plan)),
         jnp.asarray(twiddles(plan.radix).reshape(-1)),
@@ -306,7 +335,7 @@ def blind_rotate(switched, start, key, plan: Plan, *, interpret=False):
         functools.partial(_kernel, plan, barrier),
         out_shape=jax.ShapeDtypeStruct((state.size,), jnp.int32),
         grid=(B // G,),
-        input_output_aliases={4: 0},
+        input_output_aliases={5: 0},
         compiler_params=triton.CompilerParams(
             num_warps=max(1, 2 * plan.radix * G // 32), num_stages=plan.stages
         ),
