@@ -33,6 +33,7 @@ class Plan(NamedTuple):
     loop_columns: bool = True
     stages: int = 1
     chunks: int = 4
+    lanes_first: bool = True
 
     @property
     def radix(self) -> int:
@@ -202,20 +203,26 @@ def _pieces(x, number):
 def _kernel(plan: Plan, barrier, places, switched, table, factors, key, _, state):
     r, N, C, G = plan.radix, plan.size, plan.columns, plan.group
     T = 2 * r * G
-    # Loaded, so that the compiler does not see neighbours and give them to one lane.
-    index = triton.load(places.at[jnp.arange(T, dtype=jnp.int32)])
-    lane = index & (2 * r - 1)
-    j, h = lane & (r - 1), lane >> (r.bit_length() - 1)
-    ciphertext = pl.program_id(0) * G + (index >> (r.bit_length()))
+    index = jnp.arange(T, dtype=jnp.int32)
+    # By remainders the compiler sees that lanes are neighbours in memory; by a zero
+    # that it does not know it sees no multiple of four, and gives a lane one value.
+    zero = triton.load(places.at[0])
+    rem = lambda a, b: lax.rem(a, jnp.full(T, b, jnp.int32))
+    div = lambda a, b: lax.div(a, jnp.full(T, b, jnp.int32))
+    lane = rem(index, 2 * r)
+    j, h = rem(index, r), rem(div(index, r), 2)
+    ciphertext = pl.program_id(0) * G + div(index, 2 * r)
     batch = switched.shape[0] // plan.steps
-    lanes = _lane_factors(factors, j, r)
+    lanes = _lane_factors(factors, j + zero, r)
     constants = _constant_factors(r)
-    base = ciphertext * (C * 2 * N)
+    base = ciphertext * (C * 2 * N) + zero
     chunk = r // plan.chunks
-    # [chunk, T, 4]
-    quad = lax.broadcasted_iota(jnp.int32, (1, 1, 4), 2) + (lane * 4)[None, :, None]
-    quad = quad + lax.broadcasted_iota(jnp.int32, (chunk, 1, 1), 0) * (C * 8 * r)
-    quad = pl.multiple_of(quad, (1, 1, 4)) if False else quad
+    # [T, chunk, 4] or [chunk, T, 4]
+    first = plan.lanes_first
+    quad = lax.broadcasted_iota(jnp.int32, (1, 1, 4), 2)
+    shape = (1, chunk, 1) if first else (chunk, 1, 1)
+    quad = quad + lax.broadcasted_iota(jnp.int32, shape, int(first)) * (C * 8 * r)
+    quad = quad + ((lane * 4)[:, None, None] if first else (lane * 4)[None, :, None])
     bias = jnp.where(h == 0, jnp.float32(1.5 * 2**23), jnp.float32(0))[None, :]
     up = jnp.where(h == 0, jnp.int32(24), jnp.int32(8))[None, :]
     pairs = len(plan.rows) // 2
@@ -257,8 +264,10 @@ def _kernel(plan: Plan, barrier, places, switched, table, factors, key, _, state
                 im0, im1 = _swap(xi, xi, r)
                 for c in range(C):
                     at = quad + (where + (u * chunk * C + c) * (8 * r))
-                    entry = triton.load(key.at[at]).reshape(chunk, T, 2, 2)
-                    row0, row1 = _unstack(entry, 2)
+                    entry = triton.load(key.at[at])
+                    if first:
+                        entry = entry.transpose(1, 0, 2)
+                    row0, row1 = _unstack(entry.reshape(chunk, T, 2, 2), 2)
                     (r0, i0), (r1, i1) = _unstack(row0, 2), _unstack(row1, 2)
                     sr, si = sums[c][u]
                     sr = sr + re0 * r0 - im0 * i0 + re1 * r1 - im1 * i1
@@ -324,7 +333,7 @@ def blind_rotate(switched, start, key, plan: Plan, *, interpret=False):
     state = jnp.concatenate([-start, start], axis=-1)  # [B, C, 2N]
     barrier = (lambda: None) if interpret else triton.debug_barrier
     inputs = [
-        jnp.arange(2 * plan.radix * G, dtype=jnp.int32),
+        jnp.zeros(1, jnp.int32),
         switched[:, :-1].T.reshape(-1),
         jnp.asarray(table(plan)),
         jnp.asarray(twiddles(plan.radix).reshape(-1)),
