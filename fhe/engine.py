@@ -2,7 +2,8 @@
 
 Reading wires, bootstrapping and writing are programs of their own: the bootstrap, slow
 to compile, depends on the batch size alone and serves every circuit. Over several
-devices each piece is a `pmap`; a batch's gates are split, and gathered once.
+devices each piece is a `pmap`; a batch's gates are split, and gathered once. Where the
+devices belong to several processes, each makes the same calls with its own share.
 """
 
 import functools
@@ -66,10 +67,16 @@ class Engine(NamedTuple):
     write: Callable[..., jax.Array]  # wires, fresh, row -> wires
 
 
+def places(devices: Devices) -> list[int]:
+    """Which of the devices are this process's: all of them, on one host."""
+    here = jax.process_index()
+    return [i for i, d in enumerate(devices) if d.process_index == here]
+
+
 def _replicate(tree: T, devices: Devices) -> T:
     """A copy on every device, along a new leading axis."""
     copy = jax.pmap(lambda _, value: value, in_axes=(0, None), devices=devices)
-    return copy(jnp.arange(len(devices)), tree)
+    return copy(jnp.arange(len(places(devices))), tree)
 
 
 def _begin(inputs: jax.Array, rows: int) -> jax.Array:

@@ -17,7 +17,7 @@ import numpy as np
 
 from fhe import container, lwe, polynomial, torus
 from fhe.circuit import Circuit
-from fhe.engine import Chunk, device_key, make_engine, split_level
+from fhe.engine import Chunk, Devices, device_key, make_engine, places, split_level
 from fhe.keys import ServerKey, check_ciphertexts
 from fhe.torus import Array
 
@@ -57,16 +57,17 @@ class _Checkpoint:
 
     def save(self, done: int, wires: jax.Array) -> None:
         """Writes wires of `done` gates, unless the last write is too recent."""
-        if time.monotonic() - self._written >= self._seconds:
-            arrays = {"wires": np.asarray(wires)}
-            container.save(
-                self._path, "checkpoint", self._facts | {"done": done}, arrays
-            )
-            self._written = time.monotonic()
+        recent = time.monotonic() - self._written < self._seconds
+        if recent or jax.process_index():
+            return
+        arrays = {"wires": np.asarray(wires)}
+        container.save(self._path, "checkpoint", self._facts | {"done": done}, arrays)
+        self._written = time.monotonic()
 
     def remove(self) -> None:
         """At the end."""
-        self._path.unlink(missing_ok=True)
+        if not jax.process_index():
+            self._path.unlink(missing_ok=True)
 
 
 def evaluate(
@@ -96,10 +97,11 @@ def evaluate(
         min_batch: batches below this size are filled up, a power of two; by default 8
             on a CPU and 256 elsewhere.
         devices: split levels over these; by default the first device does all. Exact
-            methods give the same bits whatever the devices and batches.
+            methods give the same bits whatever the devices and batches. With devices of
+            several processes (`jax.distributed`) each of these makes the same call.
         progress: called after every batch with gates done and gates in all.
         checkpoint: file from which an interrupted evaluation resumes; removed at the
-            end.
+            end. Several hosts must share the folder.
         checkpoint_seconds: least time between two writes of it.
 
     Returns:
@@ -107,7 +109,8 @@ def evaluate(
 
     Raises:
         ValueError: the ciphertexts do not fit the circuit or the key, a batch size is
-            not a power of two, or the checkpoint is of something else.
+            not a power of two, no device is this process's, or the checkpoint is of
+            something else.
     """
     params = server.params
     check_ciphertexts(params, ciphertexts)
@@ -117,7 +120,9 @@ def evaluate(
             f"{list(ciphertexts.shape)}"
         )
     group = tuple(devices) if devices is not None else None
-    platform = (group or jax.devices())[0].platform
+    if group is not None and not places(group):
+        raise ValueError(f"none of the devices {list(group)} belongs to this process")
+    platform = (group or jax.local_devices())[0].platform
     if min_batch is None:
         min_batch = min(max_batch, 8 if platform == "cpu" else 256)
     for size in (min_batch, max_batch):
@@ -147,7 +152,7 @@ def evaluate(
         for chunk, name in zip(chunks, names, strict=True):
             if chunk.stop <= done:
                 continue
-            gates = _gates(circuit, chunk, width if group else None)
+            gates = _gates(circuit, chunk, group)
             phases = engine.read(wires, *gates)
             bootstrap = make_engine(params, name, group).bootstrap
             fresh = bootstrap(phases, device_key(server, name, group))
@@ -168,21 +173,22 @@ def evaluate(
 
 
 def _gates(
-    circuit: Circuit, chunk: Chunk, width: int | None
+    circuit: Circuit, chunk: Chunk, devices: Devices | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Operands, weights and offsets of a chunk, filled up and split over devices."""
+    """Operands, weights and offsets of a chunk, filled up; with devices, a row each."""
     rows = slice(chunk.start, chunk.stop)
     # Zero weights and offset: a filling gate reads wire 0 and means nothing.
     fill = chunk.start + chunk.size - chunk.stop
     operands = np.pad(np.asarray(circuit.operands[rows], np.int32), ((0, fill), (0, 0)))
     weights = np.pad(np.asarray(circuit.weights[rows], np.int8), ((0, fill), (0, 0)))
     offset = np.pad(np.asarray(circuit.offset[rows], np.int8), (0, fill))
-    if width is None:
+    if devices is None:
         return operands, weights, offset
+    width, mine = len(devices), places(devices)
     return (
-        operands.reshape(width, -1, 3),
-        weights.reshape(width, -1, 3),
-        offset.reshape(width, -1),
+        operands.reshape(width, -1, 3)[mine],
+        weights.reshape(width, -1, 3)[mine],
+        offset.reshape(width, -1)[mine],
     )
 
 
