@@ -33,11 +33,11 @@ class Pixels(NamedTuple):
     row: Int
     column: Int  # of the first pixel, a multiple of 32
     valid: Word  # pixels that the beam passed
-    black: Word
+    comb: Bool  # the first eight are black
     player0: Word  # who owns the pixel; no owner is background
     player1: Word
     playfield: Word
-    colours: tuple[Int, Int, Int, Int]  # background, playfield, player 0, player 1
+    colours: tuple[Int, ...]  # background, playfield, player 0, player 1
 
 
 def _place(shape: Word, position: Int, column: Int) -> Word:
@@ -162,7 +162,8 @@ def _start_line(tia: Tia, where: Bool, guard: Guard) -> Tia:
         m0 = jnp.where(tia.m0 < drift, tia.m0 - drift + WIDTH, tia.m0 - drift)
         return line, jnp.where(line == 1, 1, jnp.where(line == 2, 2, 0)), m0
 
-    line, shape, m0 = guard(star, drifted, (tia.star_line, tia.star_shape, tia.m0))
+    kept = (tia.star_line, tia.star_shape, tia.m0)
+    line, shape, m0 = guard(star, drifted, kept, rare=True)
     return tia._replace(
         clock=jnp.where(where, 0, tia.clock),
         row=jnp.where(where, tia.row + 1, tia.row),
@@ -228,16 +229,16 @@ def advance(
         return player0, player1, (ball | field) & ~player0 & ~player1, found
 
     player0, player1, playfield, found = guard(lit != 0, draw, (none, none, none, 0))
-    comb = (tia.comb != 0) & (x == 0)
+    colours = (tia.colubk, tia.colupf, tia.colup0, tia.colup1)
     pixels = Pixels(
         row=tia.row,
         column=x,
         valid=valid,
-        black=jnp.where(visible, jnp.where(comb, jnp.uint32(0xFF), none), ones),
+        comb=(tia.comb != 0) & (x == 0),
         player0=player0,
         player1=player1,
         playfield=playfield,
-        colours=(tia.colubk, tia.colupf, tia.colup0, tia.colup1),
+        colours=tuple(jnp.where(visible, colour, 0) for colour in colours),
     )
     passed = (tia.clock < BLANK + 8) & (end >= BLANK + 8)
     there = left - (end - tia.clock) <= 0
@@ -273,6 +274,6 @@ def paint(pixels: Pixels, word: Int | int, old: Int) -> Int:
     colour = (player1 & owns) | (colour & ~owns)
     owns = _bytes(pixels.player0, word)
     colour = (player0 & owns) | (colour & ~owns)
-    colour &= ~_bytes(pixels.black, word)
+    colour = jnp.where(pixels.comb & (word < 2), 0, colour)
     valid = _bytes(pixels.valid, word)
     return (colour & valid) | (old & ~valid)

@@ -31,16 +31,26 @@ def unsettled(tree: Tree, /) -> Tree:
 class Guard(Protocol):
     """Work that some consoles want, and that may be left out where none does."""
 
-    def __call__(self, where: Bool, make: Callable[[], Any], otherwise: Any, /) -> Any:
+    def __call__(
+        self,
+        where: Bool,
+        make: Callable[[], Any],
+        otherwise: Any,
+        /,
+        rare: bool = False,
+    ) -> Any:
         """`make()`, or `otherwise` if `where` holds nowhere.
 
         A console that does not want the work may get either, so it must not look.
+        `rare` work is seldom wanted by any of 32 consoles.
         """
 
 
-def always(where: Bool, make: Callable[[], Any], otherwise: Any, /) -> Any:
+def always(
+    where: Bool, make: Callable[[], Any], otherwise: Any, /, rare: bool = False
+) -> Any:
     """The work is done at any rate."""
-    del where, otherwise
+    del where, otherwise, rare
     return make()
 
 

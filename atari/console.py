@@ -20,7 +20,15 @@ import jax
 import numpy as np
 from jax import lax, numpy as jnp
 
-from atari import beam, cartridge, cpu as cpus, random, riot as riots, tia as tias
+from atari import (
+    beam,
+    cartridge,
+    cpu as cpus,
+    random,
+    riot as riots,
+    tia as tias,
+    waiting,
+)
 from atari.bits import Bool, Guard, Int, Settle, Tree, always, typed, unsettled
 from atari.cartridge import Cartridge, Mapper
 from atari.cpu import Cpu
@@ -125,6 +133,7 @@ class Turn(NamedTuple):
     mapper: Mapper
     at: Int  # cycle at which its operand is read
     goes: Bool  # an instruction was carried out
+    executed: Int  # instructions, of this frame, with the turns of a waiting loop
     waits: Bool  # it wants to read what the beam has not come to, and is tried again
     pushing: Bool  # a queued byte was pushed instead
     from_tia: Bool
@@ -143,8 +152,11 @@ def instruct(
     behind: Callable[[Int, Int], Bool],
     settle: Settle = unsettled,
     guard: Guard = always,
+    limit: Int | None = None,
 ) -> Turn:
     """Carries out one instruction, or pushes one queued byte.
+
+    If that leads back into a loop that waits for the timer, so do its idle turns.
 
     Args:
       cart: the cartridge; `cart.rom` is not used.
@@ -156,6 +168,7 @@ def instruct(
       behind: whether a read of the TIA at an address and a cycle must wait.
       settle: see `bits.Settle`.
       guard: see `bits.Guard`.
+      limit: cycle beyond which no idle turn begins.
     """
     old_cpu = core.cpu
     pushing = free & (old_cpu.queued != 0)
@@ -194,6 +207,7 @@ def instruct(
                 behind(address, at),
             ),
             (0, False),
+            rare=True,
         )
         return jnp.where(from_tia, seen, data), riot, after, from_tia & late
 
@@ -203,7 +217,26 @@ def instruct(
     goes = starts & ~waits
     data, goes, waits, mapper, riot = settle((data, goes, waits, mapper, riot))
 
-    cpu, out = cpus.execute(old_cpu, now, data, guard)
+    after, out = cpus.execute(old_cpu, now, data, guard)
+    executed = core.executed + jnp.where(goes, 1, 0)
+    # The dice of a DPC roll while code is read.
+    if mapper.dpc is None:
+        idles = goes & waiting.may_wait(now, after)
+        most = jnp.where(idles, (INSTRUCTIONS - executed) >> 1, 0)
+        here, waited = mapper, riot
+
+        def peek(address: Int) -> Int:
+            return memory.read(cartridge.locate(cart, here, address))
+
+        at_branch = after
+        after, turns = guard(
+            idles,
+            lambda: waiting.wait(now, at_branch, waited, peek, most, limit),
+            (after, 0),
+            rare=True,
+        )
+        executed += 2 * turns
+    cpu = after
     pushed_cpu, pushed = guard(pushing, lambda: cpus.push(old_cpu), (old_cpu, out))
     cpu = _choose(goes, cpu, _choose(pushing, pushed_cpu, old_cpu))
     mapper = _choose(goes, mapper, core.mapper)
@@ -233,6 +266,7 @@ def instruct(
         mapper=mapper,
         at=at,
         goes=goes,
+        executed=executed,
         waits=waits,
         pushing=pushing,
         from_tia=goes & from_tia,
@@ -289,7 +323,7 @@ def step(
         port_clock=due,
         port_after_read=after_read,
         over=jnp.where(over, 1, core.over),
-        executed=core.executed + jnp.where(turn.goes, 1, 0),
+        executed=turn.executed,
     )
     return turn.memory, typed(new, core), pixels
 

@@ -214,7 +214,7 @@ def _add(
         digits = jnp.where(minus & (less < 0), _decimal(less & 0xFF), digits)
         return digits, jnp.where(minus, left >= right + borrow, tens > 99)
 
-    decimal, carried = guard(ten, in_tens, (0, False))
+    decimal, carried = guard(ten, in_tens, (0, False), rare=True)
     result = jnp.where(ten, decimal, total & 0xFF)
     beyond = (left ^ total) & (other ^ total)
     ten_beyond = (left ^ result) & (result ^ right)
@@ -265,7 +265,7 @@ def execute(
         over = jnp.where(ten, before ^ rotated, rotated ^ (rotated << 1)) & 0x40
         return jnp.where(ten, fixed, result), carry, over
 
-    fixed, arr_carry, arr_over = guard(arr, rotate, (result, 0, 0))
+    fixed, arr_carry, arr_over = guard(arr, rotate, (result, 0, 0), rare=True)
     result = jnp.where(arr, fixed, result)
 
     carry = pick(

@@ -19,7 +19,7 @@ import jax
 from jax import lax, numpy as jnp
 
 from atari import beam, cartridge, console, cpu as cpus, tia as tias
-from atari.bits import Bool, Guard, Int, always, typed
+from atari.bits import Bool, Guard, Int, typed
 from atari.cartridge import Cartridge
 from atari.console import INSTRUCTIONS, Core, Inputs, State
 
@@ -41,6 +41,7 @@ NOTES = 64
 
 # A note is the write's cycle since the turn began, its register and its value.
 _CYCLE, _REGISTER = 15, 8
+_REACH = 1 << 14  # cycles after which no loop is skipped, so that a write's cycle fits
 _LAST = tias.WAIT + 1  # stands for no register: the beam comes to the last access
 _DROPPED = (tias.VSYNC, tias.WSYNC, 0x03, *range(0x15, 0x1B))
 
@@ -118,8 +119,17 @@ def _any(lanes: Bool) -> Bool:
     return jnp.where(lanes, 1, 0).max() > 0
 
 
-def _guard(where: Bool, make: Callable[[], Any], otherwise: Any, /) -> Any:
-    """Branches around the work that no lane wants."""
+def _guard(
+    every: bool,
+    where: Bool,
+    make: Callable[[], Any],
+    otherwise: Any,
+    /,
+    rare: bool = False,
+) -> Any:
+    """Branches around work that no lane wants: `every` such work, or rare work only."""
+    if not (every or rare):
+        return make()
 
     def full(leaf: Any) -> jax.Array:
         if isinstance(leaf, bool):
@@ -167,7 +177,15 @@ def _run_ahead(
 
     free = ahead.waits == 0
     turn = console.instruct(
-        cart, table, memory, core, inputs, free, behind, guard=guard
+        cart,
+        table,
+        memory,
+        core,
+        inputs,
+        free,
+        behind,
+        guard=guard,
+        limit=base + _REACH,
     )
     cycles, register = turn.cpu.cycles, turn.address
 
@@ -191,7 +209,7 @@ def _run_ahead(
     seen, halt, over, drawn = guard(turn.to_tia, write, (ahead.seen, 0, False, False))
     last = jnp.where(turn.from_tia, turn.at, ahead.last)
     last = jnp.where(turn.to_tia, cycles, last)
-    executed = core.executed + jnp.where(turn.goes, 1, 0)
+    executed = turn.executed
     written_down = turn.to_tia & (drawn | over)
     # The picture of a frame cut short shows what the last access brought about.
     cut = (executed >= INSTRUCTIONS) & (turn.cpu.queued == 0) & ~over & (last >= 0)
@@ -343,7 +361,7 @@ def _kernel(plan: _Plan, tree: Any, *refs: Any) -> None:
     if plan.height:
         screen = _Screen(pictures_ref, 2 * lane + front, plan.height)
     table = _Table(table_ref)
-    guard = _guard if plan.lanes <= GUARDED else always
+    guard = functools.partial(_guard, plan.lanes < GUARDED)
 
     mapper = core.mapper
     if cartridge.fixed(plan.known):
