@@ -14,6 +14,7 @@ from fhe import torus
 from fhe.gadget import Gadget
 from fhe.ggsw import external_product
 from fhe.glwe import extract, rotate
+from fhe.kernels import rotation
 from fhe.lwe import SwitchKey, prepare_switch_key, switch_key
 from fhe.params import Params
 from fhe.polynomial import Method, Prepared
@@ -103,6 +104,9 @@ def blind_rotate(
         return accumulator + product, None
 
     start = rotate(test, (-switched[-1]) & (2 * N - 1))
+    if method.name == "fused" and rotation.supports(N) and rotation.available():
+        n, k = switched.shape[0] - 1, test.shape[0] - 1
+        return rotation.rotator(n, k, N, mask, body)(switched[:-1], start, key)
     rotated, _ = jax.lax.scan(step, start, (switched[:-1], key))
     return rotated
 

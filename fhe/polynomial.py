@@ -10,6 +10,9 @@ error far below the ciphertext's own noise.
 * `fft32`: complex64 transforms with the key in two limbs. The upper limb's product is
   an integer below `2**22` that rounding restores exactly, and the lower limb's error
   starts `2**8` lower, which the mask's amplification needs.
+* `fused`: the same with the whole blind rotation in one GPU kernel, see
+  `fhe.kernels.rotation`; elsewhere, or for sizes that the kernel does not know, as
+  `fft32`.
 * `int8`: one matrix product of int8 digits by the key's Toeplitz matrices in four int8
   limbs, built from the key at every step; exact.
 * `int8_stored`: the same with the Toeplitz matrices in memory (for the default
@@ -28,6 +31,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fhe import torus
+from fhe.kernels import rotation
 
 Prepared = Any  # an array or a pytree of arrays; leading axes follow the key's
 
@@ -148,6 +152,19 @@ def _fft32_product(digits: jax.Array, key: jax.Array) -> jax.Array:
     return upper + torus.unsigned(jnp.rint(low).astype(jnp.int32))
 
 
+def _fused_prepare(key: jax.Array) -> jax.Array:
+    fits = rotation.supports(key.shape[-1])
+    return rotation.prepare(key) if fits else _fft32_prepare(key)
+
+
+def _fused_product(digits: jax.Array, key: jax.Array) -> jax.Array:
+    if not rotation.supports(digits.shape[-1]):
+        return _fft32_product(digits, key)
+    spectrum = rotation.spectrum(key)
+    extra = spectrum.shape[0] - digits.shape[0]
+    return _fft32_product(jnp.pad(digits, ((0, extra), (0, 0))), spectrum)
+
+
 class Limbs(NamedTuple):
     """How a matrix method writes the key: `number` limbs of `bits` in `dtype`."""
 
@@ -218,6 +235,7 @@ METHODS = {
         Method("exact", jnp.asarray, _exact_product, exact=True),
         Method("fft64", _fft64_prepare, _fft64_product, exact=False),
         Method("fft32", _fft32_prepare, _fft32_product, exact=False),
+        Method("fused", _fused_prepare, _fused_product, exact=False),
         _matrix_method("int8", _INT8),
         _matrix_method("int8_stored", _INT8, stored=True),
         _matrix_method("float16", _FLOAT16),

@@ -53,26 +53,40 @@ def make_plan(n, k, N, mask: Gadget, body: Gadget, **options) -> Plan:
     return Plan(n, k + 1, N, tuple(rows), **options)
 
 
-def prepare(key: np.ndarray, plan: Plan) -> np.ndarray:
-    """uint32 [n, R, C, N] to float32 [n, Q, r, C, 2r, 4]."""
-    r, N, C = plan.radix, plan.size, plan.columns
+def supports(size: int) -> bool:
+    """Whether the transform of half the size is two rounds of registers by lanes."""
+    return size in (32, 128, 512)
+
+
+def prepare(key: Any) -> jax.Array:
+    """uint32 [..., R, C, N] to float32 [..., Q, r, C, 2r, 2, 2]."""
     key = np.asarray(key)
-    n, R = key.shape[:2]
+    *lead, R, C, N = key.shape
+    r = math.isqrt(N // 2)
     low = (key.view(np.int32) << 8) >> 8
     high = (key - low.view(np.uint32)).view(np.int32) >> 24
-    limbs = np.stack([high, low * 2.0**-8]) * (2.0 / N)  # [2, n, R, C, N]
+    # Scaled for the inverse transform, and for sums of the lower limb to fit int32.
+    limbs = np.stack([high, low * 2.0**-8]) * (2.0 / N)
     half = limbs[..., : N // 2] - 1j * limbs[..., N // 2 :]
     twist = np.exp(-1j * np.pi * np.arange(N // 2) / N)
-    spectrum = np.fft.fft(half * twist)
+    spectrum = np.fft.fft(half * twist).reshape(2, -1, R, C, N // 2)
     if R % 2:
         spectrum = np.concatenate([spectrum, 0 * spectrum[:, :, :1]], axis=2)
-    # [limb, n, pair, row, column, k2, k1]
-    spectrum = spectrum.reshape(2, n, -1, 2, C, r, r)
-    spectrum = np.stack([spectrum.real, spectrum.imag], -1)
-    #                  limb n pair row column k2 k1 part
-    #                  0    1 2    3   4      5  6  7
+    spectrum = spectrum.reshape(2, -1, (R + 1) // 2, 2, C, r, r)
+    spectrum = np.stack([spectrum.real, spectrum.imag], -1).astype(np.float32)
+    # From limb, step, pair, row, column, k2, k1, part.
     out = spectrum.transpose(1, 2, 5, 4, 0, 6, 3, 7)
-    return np.ascontiguousarray(out.reshape(n, -1, r, C, 2 * r, 4).astype(np.float32))
+    return jnp.asarray(out.reshape(*lead, (R + 1) // 2, r, C, 2 * r, 2, 2))
+
+
+def spectrum(key: jax.Array) -> jax.Array:
+    """One prepared key as complex64 `[R, 2 * C, N / 2]`, unscaled: see fft32."""
+    pairs, r, C, _, _, _ = key.shape
+    limbs = key.reshape(pairs, r, C, 2, r, 2, 2)
+    limbs = limbs.transpose(0, 5, 3, 2, 1, 4, 6).reshape(2 * pairs, 2, C, r * r, 2)
+    limbs = limbs * jnp.array([r * r, r * r * 2.0**8])[:, None, None, None]
+    values = lax.complex(limbs[..., 0], limbs[..., 1])
+    return values.reshape(2 * pairs, 2 * C, r * r)
 
 
 def twiddles(r: int) -> np.ndarray:
@@ -206,7 +220,7 @@ def _kernel(plan: Plan, barrier, places, switched, table, factors, key, _, state
     index = jnp.arange(T, dtype=jnp.int32)
     # By remainders the compiler sees that lanes are neighbours in memory; by a zero
     # that it does not know it sees no multiple of four, and gives a lane one value.
-    zero = triton.load(places.at[0])
+    zero = triton.load(places.at[pl.program_id(0) * 0])
     rem = lambda a, b: lax.rem(a, jnp.full(T, b, jnp.int32))
     div = lambda a, b: lax.div(a, jnp.full(T, b, jnp.int32))
     lane = rem(index, 2 * r)
@@ -325,16 +339,20 @@ def table(plan: Plan) -> np.ndarray:
 
 
 def blind_rotate(switched, start, key, plan: Plan, *, interpret=False):
-    """int32 [B, n + 1] and uint32 [B, C, N] (already turned by the body)."""
+    """int32 [B, n] and uint32 [B, C, N] (already turned by the body)."""
     B = switched.shape[0]
     G = plan.group
-    assert B % G == 0
+    if B % G:
+        extra = ((0, -B % G),)
+        switched = jnp.pad(switched, (*extra, (0, 0)))
+        padded = jnp.pad(start, (*extra, (0, 0), (0, 0)))
+        return blind_rotate(switched, padded, key, plan, interpret=interpret)[:B]
     start = torus.signed(start)
     state = jnp.concatenate([-start, start], axis=-1)  # [B, C, 2N]
     barrier = (lambda: None) if interpret else triton.debug_barrier
     inputs = [
         jnp.zeros(1, jnp.int32),
-        switched[:, :-1].T.reshape(-1),
+        switched.T.reshape(-1),
         jnp.asarray(table(plan)),
         jnp.asarray(twiddles(plan.radix).reshape(-1)),
         key.reshape(-1),
@@ -352,3 +370,39 @@ def blind_rotate(switched, start, key, plan: Plan, *, interpret=False):
         name="blind_rotation",
     )(*inputs)
     return torus.unsigned(out.reshape(state.shape)[..., plan.size :])
+
+
+@functools.cache
+def rotator(n: int, k: int, N: int, mask: Gadget, body: Gadget, interpret: bool = False):
+    """A blind rotation of one ciphertext that under vmap is one kernel for all."""
+
+    @jax.custom_batching.custom_vmap
+    def one(switched, start, key):
+        return many(switched[None], start[None], key)[0]
+
+    def many(switched, start, key):
+        plan = make_plan(n, k, N, mask, body, group=_group(N, switched.shape[0]))
+        return blind_rotate(switched, start, key, plan, interpret=interpret)
+
+    @one.def_vmap
+    def _(size, batched, switched, start, key):
+        if batched[2]:
+            raise NotImplementedError("one key for all ciphertexts of a batch")
+        switched, start = (
+            x if b else jnp.broadcast_to(x, (size, *x.shape))
+            for x, b in zip((switched, start), batched, strict=False)
+        )
+        return many(switched, start, key), True
+
+    return one
+
+
+def _group(N: int, batch: int) -> int:
+    lanes = 2 * math.isqrt(N // 2)
+    fewest = max(1, 32 // lanes)
+    return max(fewest, 4 if batch >= 1024 else 2 if batch >= 512 else 1)
+
+
+def available() -> bool:
+    """Whether the kernel runs here."""
+    return pl is not None and jax.default_backend() == "gpu"
