@@ -375,9 +375,11 @@ def _look(game: Game, config: Config, carry: _Frame) -> jax.Array:
         views = _view(game, config, carry.play)[None]
     else:
         console = carry.play.console
-        both = [consoles.screen(console._replace(front=i)) for i in (0, 1)]
+        first, second = (
+            consoles.screen(console._replace(front=jnp.int32(i))) for i in (0, 1)
+        )
         which = jnp.stack([console.front, carry.older])[:, None, None]
-        views = _coloured(game, config, jnp.where(which == 0, *both))
+        views = _coloured(game, config, jnp.where(which == 0, first, second))
     sees = jnp.stack(carry.sees).reshape(2, *[1] * (views.ndim - 1))
     return jnp.where(sees, views, carry.frames)
 

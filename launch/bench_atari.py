@@ -2,14 +2,18 @@ r"""Measures emulated frames a second, with observations, beside ale-py on this 
 
 Random actions, the preprocessing of ALE's vector environment (84x84 grey, two frames
 pooled, four stacked) and resets from a bank. Frames are emulated frames: four a step.
-Example:
+Up to 1,024 consoles play --warmup steps first; a larger batch holds copies of those,
+far from each other. Examples:
 
     python -m launch.bench_atari --games=pong,breakout --num_envs=1024,16384
+    python -m launch.bench_atari --games=twenty --num_envs=16384 --ale_envs=0
 
-Expected: a minute a row for compiling, more on a CPU, where --num_envs=64 is enough.
-Prints a table and one JSON line a row, with device and versions.
+The second is twenty common games, with their median as a row. Expected: a minute a row
+for compiling, more on a CPU, where --num_envs=64 is enough. Prints a table (ms are
+those of a step of all) and one JSON line a row, with device and versions.
 """
 
+import functools
 import json
 import os
 import statistics
@@ -25,13 +29,27 @@ from rich.table import Table
 import atari
 from launch import common
 
+TWENTY = (
+    *("alien", "amidar", "assault", "asterix", "beam_rider", "boxing", "breakout"),
+    *("enduro", "freeway", "frostbite", "hero", "kangaroo", "krull", "ms_pacman"),
+    *("montezuma_revenge", "pong", "qbert", "riverraid", "seaquest", "space_invaders"),
+)
+"""Games of which the median is told."""
+
 _GAMES = flags.DEFINE_list("games", ["pong", "breakout", "ms_pacman"], "names")
 _NUM_ENVS = flags.DEFINE_list("num_envs", ["64", "1024"], "sizes of the batch")
 _STEPS = flags.DEFINE_integer("steps", 8, "steps in one timed call", lower_bound=1)
 _REPEATS = flags.DEFINE_integer("repeats", 5, "timed calls", lower_bound=1)
 _BANK = flags.DEFINE_integer("bank", 64, "reset games to start from", lower_bound=1)
+_WARMUP = flags.DEFINE_integer(
+    "warmup", 250, "steps of random play that come before, so that consoles differ"
+)
 _ALE_ENVS = flags.DEFINE_integer("ale_envs", 64, "environments of ale-py; 0 for none")
 _OUTPUT = flags.DEFINE_string("output", None, "also append JSON lines to this file")
+
+
+DIFFERENT = 1024
+"""Consoles that play differently from the first frame on."""
 
 
 def timed(call: Callable[[], None], frames: int) -> dict[str, float]:
@@ -57,24 +75,34 @@ def measure(game: str, num_envs: int) -> dict[str, float]:
     bank = atari.bank(env, key, min(_BANK.value, num_envs))
     resetting = atari.autoreset(env, "next_step", bank)
 
-    @jax.jit
-    def rollout(key: jax.Array, state: atari.State) -> tuple[atari.State, jax.Array]:
+    @functools.partial(jax.jit, static_argnums=2, donate_argnums=1)
+    def rollout(
+        key: jax.Array, state: atari.State, steps: int
+    ) -> tuple[atari.State, jax.Array]:
+        size = state.over.shape[0]
+
         def step(state: atari.State, key: jax.Array) -> tuple[atari.State, jax.Array]:
             act_key, step_key = jax.random.split(key)
-            actions = jax.random.randint(act_key, (num_envs,), 0, env.num_actions)
-            keys = jax.random.split(step_key, num_envs)
+            actions = jax.random.randint(act_key, (size,), 0, env.num_actions)
+            keys = jax.random.split(step_key, size)
             state, timestep = jax.vmap(resetting.step)(keys, state, actions)
             return state, timestep.observation.sum()
 
-        return jax.lax.scan(step, state, jax.random.split(key, _STEPS.value))
+        return jax.lax.scan(step, state, jax.random.split(key, steps))
 
-    picks = np.arange(num_envs) % bank[1].reward.shape[0]
-    state = jax.tree.map(lambda leaf: leaf[picks], bank[0])
+    def spread(state: atari.State, size: int) -> atari.State:
+        picks = np.arange(size) % state.over.shape[0]
+        return jax.tree.map(lambda leaf: leaf[picks], state)
+
+    state = spread(bank[0], min(num_envs, DIFFERENT))
+    if _WARMUP.value:
+        state, _ = rollout(key, state, _WARMUP.value)
+    state = spread(state, num_envs)
 
     def call() -> None:
         nonlocal state, key
         key, now = jax.random.split(key)
-        state, sums = rollout(now, state)
+        state, sums = rollout(now, state, _STEPS.value)
         jax.block_until_ready((state, sums))
 
     return timed(call, num_envs * _STEPS.value * env.config.frame_skip)
@@ -116,7 +144,8 @@ def measure_envpool(game: str, num_envs: int) -> dict[str, float]:
 def rows() -> list[dict[str, Any]]:
     """One row for each game, system and size of batch; what is absent is left out."""
     found: list[dict[str, Any]] = []
-    for game in _GAMES.value:
+    names = TWENTY if _GAMES.value == ["twenty"] else _GAMES.value
+    for game in names:
         jobs: list[tuple[str, int, Callable]] = [
             ("atari", int(size), measure) for size in _NUM_ENVS.value
         ]
@@ -133,7 +162,19 @@ def rows() -> list[dict[str, Any]]:
             if system != "atari":
                 row["device"] = f"{os.cpu_count()} CPU cores"
             found.append(row)
-    return found
+    return found + medians(found) if len(names) > 1 else found
+
+
+def medians(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The median game, for each size of our batch."""
+    rows = []
+    for size in sorted({row["num_envs"] for row in found if row["system"] == "atari"}):
+        same = [r for r in found if (r["system"], r["num_envs"]) == ("atari", size)]
+        values = ("frames_per_second", "slowest", "fastest", "first_call_seconds")
+        middle = {key: statistics.median(row[key] for row in same) for key in values}
+        name = f"median of {len(same)}"
+        rows.append({"game": name, "system": "atari", "num_envs": size, **middle})
+    return rows
 
 
 def main(argv: Sequence[str]) -> None:
@@ -143,7 +184,7 @@ def main(argv: Sequence[str]) -> None:
     common.setup()
     machine = common.machine()
     table = Table(title=f"emulated frames a second on {machine['device']}")
-    for name in ("game", "system", "envs", "frames/s", "spread", "first call s"):
+    for name in ("game", "system", "envs", "frames/s", "spread", "ms", "compile s"):
         table.add_column(name, justify="right")
     try:
         found = rows()
@@ -156,6 +197,7 @@ def main(argv: Sequence[str]) -> None:
             f"{row['num_envs']:,}",
             f"{row['frames_per_second']:,.0f}",
             f"{row['slowest']:,.0f} to {row['fastest']:,.0f}",
+            f"{4000 * row['num_envs'] / row['frames_per_second']:.1f}",
             f"{row['first_call_seconds']:.1f}",
         )
     common.console.print(table)
