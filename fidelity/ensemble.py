@@ -12,7 +12,7 @@ Shapes: `M` models, `N` training examples, `T` test examples, `n` size of a subs
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -139,8 +139,13 @@ def network_learner(
     return Learner(learn, data, f"{module} {config}")
 
 
-def _program(learner: Learner, num_examples: int, size: int, devices: int) -> Callable:
+def _program(
+    learner: Learner, num_examples: int, size: int, devices: Sequence[jax.Device]
+) -> Callable:
     """`(data, keys) -> (member, train, test)`, packed bits of a chunk of models."""
+    here = jax.process_index()
+    places = np.array([i for i, d in enumerate(devices) if d.process_index == here])
+    alone = len(places) == len(devices)
 
     def one(data: Any, key_data: jax.Array) -> tuple[jax.Array, ...]:
         subset_key, key = jax.random.split(jax.random.wrap_key_data(key_data))
@@ -149,14 +154,21 @@ def _program(learner: Learner, num_examples: int, size: int, devices: int) -> Ca
         train, test = learner.learn(data, key, rows)
         return jnp.packbits(member), jnp.packbits(train), jnp.packbits(test)
 
-    many = jax.vmap(one, in_axes=(None, 0))
-    if devices == 1:
+    def many(data: Any, keys: jax.Array) -> tuple[jax.Array, ...]:
+        found = jax.vmap(one, in_axes=(None, 0))(data, keys)
+        # Other hosts' votes are out of reach but for an exchange.
+        return found if alone else jax.lax.all_gather(found, "devices", tiled=True)
+
+    if len(devices) == 1:
         return jax.jit(many)
-    mapped = jax.pmap(many, in_axes=(None, 0), devices=jax.local_devices()[:devices])
+    mapped = jax.pmap(many, "devices", in_axes=(None, 0), devices=devices)
 
     def over(data: Any, keys: jax.Array) -> list[np.ndarray]:
-        found = mapped(data, keys.reshape(devices, -1, *keys.shape[1:]))
-        return [np.asarray(x).reshape(-1, x.shape[-1]) for x in found]
+        found = mapped(data, keys.reshape(len(devices), -1, *keys.shape[1:])[places])
+        return [
+            np.asarray(x).reshape(-1, x.shape[-1]) if alone else np.asarray(x[0])
+            for x in found
+        ]
 
     return over
 
@@ -188,8 +200,9 @@ def train_ensemble(
         num_models: `M`; a last chunk that is not full is trained whole and cut.
         ratio: `n / N`; 0.7 is Feldman & Zhang's.
         chunk: models trained at once over all devices; memory grows with it.
-        devices: number of local devices, all if None.
-        directory: for a file a chunk, none if None.
+        devices: number of devices, all if None. Where they belong to several processes
+            (`jax.distributed`) each of these makes the same call.
+        directory: for a file a chunk, none if None. Several hosts must share it.
         resume: go on with the chunks in `directory`.
         on_chunk: called after each chunk with models done, seconds, mean accuracies on
             the subset, on the rest of the training set, and on the test set.
@@ -201,12 +214,14 @@ def train_ensemble(
         FileExistsError: `directory` holds chunks and `resume` is off.
         ValueError: chunks of another ensemble, or arguments out of range.
     """
-    devices = devices or jax.local_device_count()
+    group = jax.devices()[:devices]
+    if devices is not None and len(group) != devices:
+        raise ValueError(f"{devices} devices asked for, {len(group)} present")
     chunk = min(chunk, num_models)
     if num_models < 1 or chunk < 1:
         raise ValueError(f"models and chunk must be >= 1: {num_models}, {chunk}")
     # A chunk is spread evenly, and so may grow by less than one model a device.
-    chunk = -(-chunk // devices) * devices
+    chunk = -(-chunk // len(group)) * len(group)
     size = subset_size(len(train_index), ratio)
     settings = {
         "learner": learner.name,
@@ -215,7 +230,8 @@ def train_ensemble(
         "chunk": chunk,
     }
     folder = Path(directory) if directory is not None else None
-    if folder is not None:
+    first_process = jax.process_index() == 0
+    if folder is not None and first_process:
         _claim(folder, settings, resume)
     run = None
     parts = []
@@ -227,14 +243,14 @@ def train_ensemble(
             record = json.loads(path.with_suffix(".json").read_text())
         else:
             start = time.perf_counter()
-            run = run or _program(learner, len(train_index), size, devices)
+            run = run or _program(learner, len(train_index), size, group)
             keys = jax.vmap(lambda m: jax.random.key_data(jax.random.fold_in(key, m)))(
                 jnp.arange(first, first + chunk)
             )
             found = [np.asarray(bits) for bits in run(learner.data, keys)]
             part = Votes(found[0], found[1], found[2], train_index, test_index)
             record = {"seconds": time.perf_counter() - start} | _accuracies(part)
-            if path is not None:
+            if path is not None and first_process:
                 path.with_suffix(".json").write_text(json.dumps(record))
                 votes.save(path, part)  # last, since it marks the chunk as done
         parts.append(part)

@@ -15,7 +15,7 @@ import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import flax.linen as nn
 import jax
@@ -30,6 +30,7 @@ from fidelity.scheme import FlatParams, Params, Scheme
 from fidelity.weighting import Weighting
 
 Variables = dict[str, Any]  # {"params": ..., "batch_stats": ...}
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,6 +149,7 @@ def make_trainer(
     scheme: Scheme | None = None,
     input_ranges: quantize.Ranges | None = None,
     input_grid: quantize.Grid = quantize.Grid(symmetric=False),  # noqa: B008
+    axis_name: str | None = None,
 ) -> Trainer:
     """Builds the functions that train `module`.
 
@@ -164,6 +166,8 @@ def make_trainer(
         scheme: compression in the forward pass, none if None.
         input_ranges: quantize layer inputs with these ranges (activation QAT).
         input_grid: of the layer inputs.
+        axis_name: of the devices that share each batch, under `jax.pmap`; see
+            `fidelity.parallel`.
 
     Returns:
         A `Trainer`.
@@ -192,6 +196,17 @@ def make_trainer(
         optax.sgd(schedule, config.momentum, nesterov=True),
     )
     draw = functools.partial(augment, pad=config.pad, flip=config.flip)
+
+    def mean_of(tree: T) -> T:
+        """Over the devices that share a batch."""
+        return tree if axis_name is None else jax.lax.pmean(tree, axis_name)
+
+    def draw_keys(key: jax.Array, count: int) -> jax.Array:
+        """A key an example; a device's are those of its part of the batch."""
+        if axis_name is None:
+            return jax.random.split(key, count)
+        keys = jax.random.split(key, count * jax.lax.axis_size(axis_name))
+        return keys.reshape(-1, count)[jax.lax.axis_index(axis_name)]
 
     def init(
         key: jax.Array, variables: Variables | None = None, grads: Params | None = None
@@ -240,7 +255,7 @@ def make_trainer(
         key, draw_key = jax.random.split(jax.random.wrap_key_data(state.key))
         labels = labels[chosen]
         x = normalize(images[chosen], mean, std)
-        x = jax.vmap(draw)(jax.random.split(draw_key, len(labels)), x)
+        x = jax.vmap(draw)(draw_keys(draw_key, len(labels)), x)
 
         def objective(params: Params) -> tuple[jax.Array, Any]:
             out, batch_stats = forward(params, state, x)
@@ -249,14 +264,14 @@ def make_trainer(
                 kept: Any = module.apply(reference, x, train=False)
                 teacher = jax.lax.stop_gradient(kept)
             values = jax.vmap(loss)(out, teacher, labels).mean(0)
-            weights, tuned = weighting.update(
-                jax.lax.stop_gradient(values), state.weighting_state
-            )
+            whole = mean_of(jax.lax.stop_gradient(values))
+            weights, tuned = weighting.update(whole, state.weighting_state)
             total = jnp.sum(jax.lax.stop_gradient(weights) * values)
-            right = jnp.mean(jnp.argmax(out.logits, -1) == labels)
-            return total, (batch_stats, tuned, Metrics(values, weights, right))
+            right = mean_of(jnp.mean(jnp.argmax(out.logits, -1) == labels))
+            return total, (batch_stats, tuned, Metrics(whole, weights, right))
 
         grads, (stats, tuned, metrics) = jax.grad(objective, has_aux=True)(state.params)
+        grads, stats = mean_of((grads, stats))
         pulled = grads if anchor is None else _pull(grads, state.params, anchor)
         updates, opt_state = optimizer.update(pulled, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)

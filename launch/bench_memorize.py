@@ -98,7 +98,7 @@ def measure(batch_size: int, chunk: int, rates: tuple[float, float]) -> dict[str
     # Weights and momentum, float32, each read and written once a step.
     traffic = 16 * slim.count_parameters(variables) * steps
     rate = chunk / statistics.median(seconds[1:])
-    devices = jax.local_device_count()
+    devices = jax.device_count()
     floors = flops / rates[0] / devices, traffic / rates[1] / devices
     return {
         "network": _NETWORK.value,
@@ -126,7 +126,7 @@ def main(argv: Sequence[str]) -> None:
     """Entry point."""
     if len(argv) > 1:
         raise app.UsageError(f"unknown arguments {argv[1:]}")
-    common.setup()
+    common.setup(hosts=True)
     machine = common.machine()
     rates = machine_rates(jnp.bfloat16 if _BFLOAT16.value else jnp.float32)
     title = f"{_NETWORK.value}, {_EXAMPLES.value:,} examples, {_EPOCHS.value} epochs"
@@ -158,7 +158,7 @@ def main(argv: Sequence[str]) -> None:
                 f"{row['first_chunk_seconds']:.1f}",
             )
     common.console.print(table)
-    for row in rows:
+    for row in rows if common.is_first() else ():
         print(json.dumps(machine | row))
 
 

@@ -1,4 +1,14 @@
-"""What launch scripts share: progress, JSON lines, the device's name."""
+"""What launch scripts share: progress, JSON lines, the device's name, several hosts.
+
+A script that says `setup(hosts=True)` runs on several hosts, the same command on each
+but for --process_id:
+
+    python -m launch.bench_scaling --system=atari \\
+        --coordinator=HOST:PORT --num_processes=2 --process_id=0
+
+`jax.devices()` are then those of all hosts, in the order of the processes. The first
+process reports and writes files.
+"""
 
 import contextlib
 import importlib.metadata
@@ -11,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from absl import logging
+from absl import flags, logging
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -20,6 +30,18 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
+)
+
+_COORDINATOR = flags.DEFINE_string(
+    "coordinator",
+    None,
+    "of several hosts: HOST:PORT of process 0, or auto where a cluster tells JAX",
+)
+_PROCESSES = flags.DEFINE_integer(
+    "num_processes", 1, "of several hosts: how many", lower_bound=1
+)
+_PROCESS = flags.DEFINE_integer(
+    "process_id", 0, "of several hosts: which one this is", lower_bound=0
 )
 
 # Tables in a log file or a pipe would otherwise be folded at 80 columns.
@@ -40,15 +62,53 @@ def machine() -> dict[str, str]:
     }
 
 
-def setup() -> None:
-    """Quiet libraries, and compiled programs kept across runs.
+def setup(*, hosts: bool = False) -> None:
+    """Quiet libraries, compiled programs kept across runs, other hosts connected.
 
     The cache is in `~/.cache/triptych` unless `JAX_COMPILATION_CACHE_DIR` says where.
+
+    Args:
+        hosts: whether the script can run on several.
+
+    Raises:
+        SystemExit: flags that name several hosts and contradict each other, or a
+            script that runs on one.
     """
+    if flags.FLAGS.is_parsed():
+        connect(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value, hosts=hosts)
     logging.set_verbosity(logging.WARNING)  # orbax logs every file it writes
     if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         folder = Path.home() / ".cache" / "triptych" / "xla"
         jax.config.update("jax_compilation_cache_dir", str(folder))
+
+
+def connect(
+    coordinator: str | None, num_processes: int, process_id: int, *, hosts: bool = True
+) -> None:
+    """Joins the processes of several hosts, before anything asks for a device."""
+    if coordinator is None:
+        if num_processes > 1 or process_id:
+            raise SystemExit("error: --num_processes > 1 needs --coordinator=HOST:PORT")
+        return
+    if not hosts:
+        raise SystemExit("error: this script runs on one host: drop --coordinator")
+    if process_id >= num_processes:
+        raise SystemExit(
+            f"error: --process_id={process_id} must be below --num_processes="
+            f"{num_processes}"
+        )
+    # What CPUs exchange arrays by; other back ends have their own.
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    if coordinator == "auto":
+        jax.distributed.initialize()
+    else:
+        jax.distributed.initialize(coordinator, num_processes, process_id)
+    console.quiet = not is_first()
+
+
+def is_first() -> bool:
+    """Whether this process is the one that reports."""
+    return jax.process_index() == 0
 
 
 @contextlib.contextmanager

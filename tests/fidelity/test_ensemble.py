@@ -115,6 +115,7 @@ def test_damaged_chunk_is_named(key, tmp_path):
         ({"ratio": 0.05}, "ratio 0.05 of 8"),
         ({"models": 0}, "must be >= 1"),
         ({"chunk": 0}, "must be >= 1"),
+        ({"devices": 3}, "3 devices asked for, 2 present"),
     ],
 )
 def test_arguments_out_of_range(key, settings, message):
