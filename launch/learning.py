@@ -15,7 +15,6 @@ import numpy as np
 from atari import Environment
 from atari.agents import a2c_vtrace, dqn, ppo, pqn
 from atari.agents.agent import Agent, Metrics, State
-from atari.agents.rollout import Tally
 
 AGENTS: dict[str, Any] = {"a2c": a2c_vtrace, "dqn": dqn, "ppo": ppo, "pqn": pqn}
 
@@ -203,16 +202,16 @@ def _remember(recent: collections.deque, games: float, points: float) -> None:
 
 
 def _row(metrics: Metrics, recent: collections.deque) -> Row:
-    tally = Tally(*map(float, metrics.tally))
-    _remember(recent, tally.games, tally.score)
+    sums = {name: float(x) for name, x in metrics.tally._asdict().items()}
+    _remember(recent, sums["games"], sums["score"])
     games = sum(n for n, _ in recent)
     score = sum(points for _, points in recent) / games if games else None
     return {
         "score": score,
-        "games": tally.games,
-        "points_of_games": tally.score,
-        "game_steps": tally.length / max(tally.games, 1.0),
-        "rate": 1000 * tally.points / tally.steps,
+        "games": sums["games"],
+        "points_of_games": sums["score"],
+        "game_steps": sums["length"] / max(sums["games"], 1),
+        "rate": 1000 * sums["points"] / sums["steps"],
         **{name: float(loss) for name, loss in metrics.losses.items()},
     }
 

@@ -19,11 +19,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
+import numpy as np
 from absl import app, flags
 
 import atari
-from atari.agents.agent import State
-from launch import common, learning
+from atari.agents import evaluate, score
+from atari.agents.agent import Agent, State
+from launch import common, learning, watch
 
 _AGENT = flags.DEFINE_enum("agent", "ppo", list(learning.AGENTS), "algorithm")
 _GAME = flags.DEFINE_string("game", "pong", "name of a game, or path of a ROM")
@@ -33,8 +36,19 @@ _SET = flags.DEFINE_list("set", [], "settings of the agent, name=value")
 _STICKY = flags.DEFINE_float("sticky", 0.0, "probability of a repeated action")
 _DEVICES = flags.DEFINE_integer("devices", 1, "that share the work", lower_bound=1)
 _SEED = flags.DEFINE_integer("seed", 0, "of everything")
+_PLAYED = flags.DEFINE_integer("evaluation_games", 30, "at the end; 0 for none")
+_PROTOCOL = flags.DEFINE_enum(
+    "protocol", "noop", list(evaluate.PROTOCOLS), "of the evaluation"
+)
+_PLACE = flags.DEFINE_enum(
+    "evaluate_in", "ale", ["ale", "device"], "ale-py on the host, or this emulator"
+)
+_CUT = flags.DEFINE_integer("max_frames", 108_000, "of a game that is evaluated")
+_FILM = flags.DEFINE_integer("film_steps", 450, "of the film; 0 for none")
 _PRINT = flags.DEFINE_float("print_seconds", 0, "also print a line so often; 0: never")
-_CHECKPOINT = flags.DEFINE_float("checkpoint_seconds", 120, "between checkpoints")
+_CHECKPOINT = flags.DEFINE_float(
+    "checkpoint_seconds", 120, "between checkpoints; 0 for none"
+)
 _OUTPUT = flags.DEFINE_string("output", None, "folder; results/AGENT_GAME if not given")
 _RESUME = flags.DEFINE_bool("resume", False, "go on with the run in --output")
 
@@ -95,13 +109,14 @@ def run() -> None:
             if _PRINT.value and row["seconds"] >= printed + _PRINT.value:
                 print(json.dumps(row), flush=True)
                 printed = row["seconds"]
+
         done = learning.fit(
             agent,
             env,
             _SEED.value,
             config.updates,
             devices=_DEVICES.value,
-            directory=output / "checkpoints",
+            directory=output / "checkpoints" if _CHECKPOINT.value else None,
             resume=_RESUME.value,
             metadata=about,
             checkpoint_seconds=_CHECKPOINT.value,
@@ -109,14 +124,50 @@ def run() -> None:
             on_compiled=lambda: advance("compiled", 0),
             on_update=on_update,
         )
+    watch.curve(output / "curve.png", env.game.name, done.rows)
     last = done.rows[-1]
     result: dict[str, Any] = common.machine() | about
     result |= {k: last[k] for k in ("frames", "seconds", "score")}
     result["frames_per_second"] = last["frames"] / last["seconds"]
     result["compile_seconds"] = done.compile_seconds
+    params = learning.parameters(done.state, _DEVICES.value)
+    if _PLAYED.value:
+        result |= played(agent, params)
     common.write_atomically(output / "result.json", json.dumps(result, indent=2))
     common.console.print(describe(last))
-    print(json.dumps(result))
+    print(json.dumps(result), flush=True)
+    if _FILM.value:
+        watch.film(
+            evaluate.game(_GAME.value, _PROTOCOL.value),
+            agent.act,
+            params,
+            games=4,
+            steps=_FILM.value,
+            seed=_SEED.value,
+            output=output / "film.gif",
+        )
+
+
+def played(agent: Agent, params: Any) -> dict[str, Any]:
+    """Scores of whole games by the protocol."""
+    games, protocol, cut = _PLAYED.value, _PROTOCOL.value, _CUT.value
+    if _PLACE.value == "ale":
+        act = jax.jit(agent.act, static_argnums=3)
+        found = evaluate.in_ale(
+            _GAME.value, act, params, games, protocol=protocol, max_frames=cut
+        )
+    else:
+        env = evaluate.game(_GAME.value, protocol, max_frames=cut)
+        found = evaluate.on_device(env, agent.act, params, games, seed=_SEED.value)
+    mean = float(found.score.mean())
+    return {
+        "protocol": protocol,
+        "evaluated_in": _PLACE.value,
+        "evaluation_games": games,
+        "evaluation_score": mean,
+        "evaluation_error": float(found.score.std() / np.sqrt(games)),
+        "human_normalised": score.human_normalised(_GAME.value, mean),
+    }
 
 
 if __name__ == "__main__":

@@ -129,6 +129,42 @@ class Scores(NamedTuple):
     over: np.ndarray  # bool[E]; the others were still being played
 
 
+def on_device(
+    env: Environment,
+    act: Act,
+    params: Any,
+    games: int,
+    *,
+    greedy: bool = False,
+    seed: int = 0,
+    chunk: int = 256,
+    on_step: Callable[[int, int], None] | None = None,
+) -> Scores:
+    """Plays games here until all are over.
+
+    Args:
+      env: From `game`.
+      act: An agent's.
+      params: Of its network.
+      games: `E`, played side by side.
+      greedy: Take the best actions instead of the policy's.
+      seed: Of games and actions.
+      chunk: Steps between two calls of `on_step`.
+      on_step: Called with steps done and games over.
+    """
+    played = make(env, act, games, greedy=greedy)
+    now = jax.jit(played.init)(jax.random.key(seed))
+    advance = jax.jit(played.advance, donate_argnums=1)
+    over = np.zeros(games, bool)
+    while not over.all():
+        now = advance(params, now, chunk)
+        over = np.asarray(now.env.over)
+        if on_step:
+            on_step(int(now.length.max()), int(over.sum()))
+    score, length = np.asarray(now.score, np.float64), np.asarray(now.length, np.int64)
+    return Scores(score, length, over)
+
+
 def in_ale(
     name: str,
     act: Act,

@@ -46,14 +46,10 @@ def make(balls: int = 2, limit: int = 0, stack: int = 1) -> Environment:
 
     def reset(key: jax.Array) -> tuple[State, TimeStep]:
         zero = jnp.int32(0)
-        state = State(
-            drop(key), jnp.int32(COLUMNS // 2), zero, jnp.bool_(False), zero
-        )
+        state = State(drop(key), jnp.int32(COLUMNS // 2), zero, jnp.bool_(False), zero)
         return state, shown(state, 0, False, False)
 
-    def step(
-        key: jax.Array, state: State, action: jax.Array
-    ) -> tuple[State, TimeStep]:
+    def step(key: jax.Array, state: State, action: jax.Array) -> tuple[State, TimeStep]:
         paddle = jnp.clip(state.paddle + action - 1, 0, COLUMNS - 1)
         ball = state.ball + jnp.array([1, 0])
         landed = ball[0] == ROWS - 1
