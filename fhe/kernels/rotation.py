@@ -30,7 +30,7 @@ class Plan(NamedTuple):
     rows: tuple[tuple[int, int, int, int], ...]  # component, shift, bits, carry
     group: int = 4  # ciphertexts of one program
     loop_pairs: bool = True
-    loop_columns: bool = True
+    loop_columns: bool = False
     stages: int = 1
     chunks: int = 4
     lanes_first: bool = True
@@ -73,6 +73,8 @@ def prepare(key: Any) -> jax.Array:
     if R % 2:
         spectrum = np.concatenate([spectrum, 0 * spectrum[:, :, :1]], axis=2)
     spectrum = spectrum.reshape(2, -1, (R + 1) // 2, 2, C, r, r)
+    # A lane of the second half begins with the row whose digits it transforms.
+    spectrum[1] = spectrum[1, :, :, ::-1]
     spectrum = np.stack([spectrum.real, spectrum.imag], -1).astype(np.float32)
     # From limb, step, pair, row, column, k2, k1, part.
     out = spectrum.transpose(1, 2, 5, 4, 0, 6, 3, 7)
@@ -83,6 +85,8 @@ def spectrum(key: jax.Array) -> jax.Array:
     """One prepared key as complex64 `[R, 2 * C, N / 2]`, unscaled: see fft32."""
     pairs, r, C, _, _, _ = key.shape
     limbs = key.reshape(pairs, r, C, 2, r, 2, 2)
+    lower = limbs[:, :, :, 1, :, ::-1]
+    limbs = jnp.stack([limbs[:, :, :, 0], lower], axis=3)
     limbs = limbs.transpose(0, 5, 3, 2, 1, 4, 6).reshape(2 * pairs, 2, C, r * r, 2)
     limbs = limbs * jnp.array([r * r, r * r * 2.0**8])[:, None, None, None]
     values = lax.complex(limbs[..., 0], limbs[..., 1])
@@ -198,12 +202,36 @@ def _exchange(x):
     return x.reshape(r, T // r, r).transpose(2, 1, 0).reshape(r, T)
 
 
-def _swap(a, b, r):
-    """Lanes of half h get value h of the first half's lanes and of the second's."""
-    n, T = a.shape
-    y = jnp.stack([a, b], axis=-1).reshape(n, T // (2 * r), 2, r, 2)
-    y = y.transpose(0, 1, 4, 3, 2).reshape(n, T, 2)
-    return _unstack(y, 2)
+class Machine(NamedTuple):
+    """What the interpreter does by other means."""
+
+    barrier: Any
+    other: Any
+    round: Any
+
+
+def _asm(code, x, constraints, dtype):
+    like = jax.ShapeDtypeStruct(x.shape, dtype)
+    return triton.elementwise_inline_asm(
+        code, args=[x], constraints=constraints, pack=1, result_shape_dtypes=[like]
+    )[0]
+
+
+def _shuffle(x, r):
+    return _asm(f"shfl.sync.bfly.b32 $0, $1, {r}, 31, -1;", x, "=r,r" if x.dtype == jnp.int32 else "=f,f", x.dtype)
+
+
+def _flip(x, r):
+    n, T = x.shape
+    return x.reshape(n, T // (2 * r), 2, r)[:, :, ::-1].reshape(n, T)
+
+
+GPU = Machine(
+    lambda: triton.debug_barrier(),
+    _shuffle,
+    lambda x: _asm("cvt.rni.s32.f32 $0, $1;", x, "=r,f", jnp.int32),
+)
+INTERPRETER = Machine(lambda: None, _flip, lambda x: jnp.rint(x).astype(jnp.int32))
 
 
 def _pieces(x, number):
@@ -214,7 +242,7 @@ def _pieces(x, number):
     return [p for half in halves for p in _pieces(half, number // 2)]
 
 
-def _kernel(plan: Plan, barrier, places, switched, table, factors, key, _, state):
+def _kernel(plan: Plan, machine: Machine, places, switched, table, factors, key, _, state):
     r, N, C, G = plan.radix, plan.size, plan.columns, plan.group
     T = 2 * r * G
     index = jnp.arange(T, dtype=jnp.int32)
@@ -237,11 +265,16 @@ def _kernel(plan: Plan, barrier, places, switched, table, factors, key, _, state
     shape = (1, chunk, 1) if first else (chunk, 1, 1)
     quad = quad + lax.broadcasted_iota(jnp.int32, shape, int(first)) * (C * 8 * r)
     quad = quad + ((lane * 4)[:, None, None] if first else (lane * 4)[None, :, None])
-    bias = jnp.where(h == 0, jnp.float32(1.5 * 2**23), jnp.float32(0))[None, :]
+    side = (h == 0)[None, :]
+    sense = jnp.where(side, jnp.int32(1), jnp.int32(-1))
     up = jnp.where(h == 0, jnp.int32(24), jnp.int32(8))[None, :]
     pairs = len(plan.rows) // 2
     magic = jnp.int32(0x4B000000)
     strided = lax.broadcasted_iota(jnp.int32, (r, 1), 0) * r
+
+    def place(start):
+        # Known to be far from overflow, so that constants go into the instructions.
+        return ((start & 0x3FFFFFFF) + j)[None, :]
 
     def digit(x, shift, mask, offset):
         bits = (lax.shift_right_logical(x, jnp.broadcast_to(shift, x.shape)) & mask) | magic
@@ -249,22 +282,24 @@ def _kernel(plan: Plan, barrier, places, switched, table, factors, key, _, state
 
     def step(i, none):
         amount = triton.load(switched.at[i * batch + ciphertext])
-        turn = base + (N - (amount & (N - 1))) + j
+        turn = base + (N - (amount & (N - 1)))
         sign = -lax.shift_right_logical(amount, jnp.full(T, N.bit_length() - 1, jnp.int32))
-        here = base + N + j
+        here = base + N
 
         def pair(q, sums):
             row = (q * 2 + h) * 6
             at, shift, mask, offset, carry = (
-                triton.load(table.at[row + f])[None, :] for f in range(5)
+                triton.load(table.at[row + f]) for f in range(5)
             )
-            offset = lax.bitcast_convert_type(offset, jnp.float32)
-            carry = carry - sign
+            shift, mask = shift[None, :], mask[None, :]
+            offset = lax.bitcast_convert_type(offset, jnp.float32)[None, :]
+            carry = (carry - sign)[None, :]
+            turned, still = place(turn + at), place(here + at)
             parts = []
             for t in range(2):
                 o = strided + t * (N // 2)
-                old = triton.load(state.at[(here + at) + o])
-                new = triton.load(state.at[(turn + at) + o])
+                old = triton.load(state.at[still + o])
+                new = triton.load(state.at[turned + o])
                 x = ((new ^ sign[None, :]) + carry) - old
                 parts.append(digit(x, shift, mask, offset))
             re, im = _forward(parts[0], -parts[1], constants)
@@ -274,8 +309,8 @@ def _kernel(plan: Plan, barrier, places, switched, table, factors, key, _, state
             for u, (xr, xi) in enumerate(
                 zip(_pieces(re, plan.chunks), _pieces(im, plan.chunks))
             ):
-                re0, re1 = _swap(xr, xr, r)
-                im0, im1 = _swap(xi, xi, r)
+                re0, im0 = xr, xi
+                re1, im1 = machine.other(xr, r), machine.other(xi, r)
                 for c in range(C):
                     at = quad + (where + (u * chunk * C + c) * (8 * r))
                     entry = triton.load(key.at[at])
@@ -296,18 +331,19 @@ def _kernel(plan: Plan, barrier, places, switched, table, factors, key, _, state
         else:
             for q in range(pairs):
                 sums = pair(q, sums)
-        barrier()  # all have read the accumulator
+        machine.barrier()  # all have read the accumulator
 
         def column(c, sums):
             re, im = (_merge([s[p] for s in sums[0]]) for p in range(2))
             re, im = _backward(re, im, lanes)
             re, im = _backward(_exchange(re), _exchange(im), constants)
-            re, im = ((v + bias).astype(jnp.int32) << jnp.broadcast_to(up, v.shape) for v in (re, im))
-            a, b = _swap(re, -im, r)
-            at = (here + c * (2 * N) + h * (N // 2)) + strided
-            new = triton.load(state.at[at]) + (a + b)
-            triton.store(state.at[at], new)
-            triton.store(state.at[at - N], -new)
+            re, im = (machine.round(v) << jnp.broadcast_to(up, v.shape) for v in (re, im))
+            kept = jnp.where(side, re, im)
+            total = kept + machine.other(jnp.where(side, im, re), r)
+            at = place(base + c * (2 * N) + h * (N // 2)) + strided
+            new = triton.load(state.at[at + N]) + total * sense
+            triton.store(state.at[at + N], new)
+            triton.store(state.at[at], -new)
             return (*sums[1:], sums[0])
 
         if plan.loop_columns:
@@ -315,7 +351,9 @@ def _kernel(plan: Plan, barrier, places, switched, table, factors, key, _, state
         else:
             for c in range(C):
                 sums = column(c, sums)
-        barrier()
+                if c < C - 1:
+                    machine.barrier()
+        machine.barrier()
         return none
 
     lax.fori_loop(0, plan.steps, step, jnp.int32(0))
@@ -349,7 +387,7 @@ def blind_rotate(switched, start, key, plan: Plan, *, interpret=False):
         return blind_rotate(switched, padded, key, plan, interpret=interpret)[:B]
     start = torus.signed(start)
     state = jnp.concatenate([-start, start], axis=-1)  # [B, C, 2N]
-    barrier = (lambda: None) if interpret else triton.debug_barrier
+    machine = INTERPRETER if interpret else GPU
     inputs = [
         jnp.zeros(1, jnp.int32),
         switched.T.reshape(-1),
@@ -359,7 +397,7 @@ def blind_rotate(switched, start, key, plan: Plan, *, interpret=False):
         state.reshape(-1),
     ]
     out = pl.pallas_call(
-        functools.partial(_kernel, plan, barrier),
+        functools.partial(_kernel, plan, machine),
         out_shape=jax.ShapeDtypeStruct((state.size,), jnp.int32),
         grid=(B // G,),
         input_output_aliases={5: 0},
