@@ -34,6 +34,11 @@ class Plan(NamedTuple):
     stages: int = 1
     chunks: int = 4
     lanes_first: bool = True
+    teams: int = 1  # of 2r lanes that share a ciphertext
+
+    @property
+    def slots(self) -> int:
+        return max(self.columns, self.teams)
 
     @property
     def radix(self) -> int:
@@ -242,9 +247,10 @@ def _pieces(x, number):
     return [p for half in halves for p in _pieces(half, number // 2)]
 
 
-def _kernel(plan: Plan, machine: Machine, places, switched, table, factors, key, _, state):
+def _kernel(plan: Plan, machine: Machine, places, switched, table, factors, key, _, state, *spectra):
     r, N, C, G = plan.radix, plan.size, plan.columns, plan.group
-    T = 2 * r * G
+    W = plan.teams
+    T = 2 * r * G * W
     index = jnp.arange(T, dtype=jnp.int32)
     # By remainders the compiler sees that lanes are neighbours in memory; by a zero
     # that it does not know it sees no multiple of four, and gives a lane one value.
@@ -253,12 +259,13 @@ def _kernel(plan: Plan, machine: Machine, places, switched, table, factors, key,
     div = lambda a, b: lax.div(a, jnp.full(T, b, jnp.int32))
     lane = rem(index, 2 * r)
     j, h = rem(index, r), rem(div(index, r), 2)
-    ciphertext = pl.program_id(0) * G + div(index, 2 * r)
+    ciphertext = pl.program_id(0) * G + div(index, 2 * r * W)
+    team = rem(div(index, 2 * r), W)
     batch = switched.shape[0] // plan.steps
     lanes = _lane_factors(factors, j + zero, r)
     constants = _constant_factors(r)
-    base = ciphertext * (C * 2 * N) + zero
-    chunk = r // plan.chunks
+    base = ciphertext * (plan.slots * 2 * N) + zero
+    chunk = r // plan.chunks if W == 1 else r
     # [T, chunk, 4] or [chunk, T, 4]
     first = plan.lanes_first
     quad = lax.broadcasted_iota(jnp.int32, (1, 1, 4), 2)
@@ -286,7 +293,7 @@ def _kernel(plan: Plan, machine: Machine, places, switched, table, factors, key,
         sign = -lax.shift_right_logical(amount, jnp.full(T, N.bit_length() - 1, jnp.int32))
         here = base + N
 
-        def pair(q, sums):
+        def forward(q):
             row = (q * 2 + h) * 6
             at, shift, mask, offset, carry = (
                 triton.load(table.at[row + f]) for f in range(5)
@@ -303,7 +310,10 @@ def _kernel(plan: Plan, machine: Machine, places, switched, table, factors, key,
                 x = ((new ^ sign[None, :]) + carry) - old
                 parts.append(digit(x, shift, mask, offset))
             re, im = _forward(parts[0], -parts[1], constants)
-            re, im = _forward(_exchange(re), _exchange(im), lanes)
+            return _forward(_exchange(re), _exchange(im), lanes)
+
+        def pair(q, sums):
+            re, im = forward(q)
             where = (i * pairs + q) * (r * C * 8 * r)
             sums = [list(column) for column in sums]
             for u, (xr, xi) in enumerate(
@@ -324,17 +334,12 @@ def _kernel(plan: Plan, machine: Machine, places, switched, table, factors, key,
                     sums[c][u] = sr, si
             return tuple(map(tuple, sums))
 
-        zero = jnp.zeros((chunk, T), jnp.float32)
-        sums = (((zero, zero),) * plan.chunks,) * C
-        if plan.loop_pairs:
-            sums = lax.fori_loop(0, pairs, pair, sums)
-        else:
-            for q in range(pairs):
-                sums = pair(q, sums)
-        machine.barrier()  # all have read the accumulator
-
         def column(c, sums):
             re, im = (_merge([s[p] for s in sums[0]]) for p in range(2))
+            backward(c, re, im)
+            return (*sums[1:], sums[0])
+
+        def backward(c, re, im):
             re, im = _backward(re, im, lanes)
             re, im = _backward(_exchange(re), _exchange(im), constants)
             re, im = (machine.round(v) << jnp.broadcast_to(up, v.shape) for v in (re, im))
@@ -344,8 +349,43 @@ def _kernel(plan: Plan, machine: Machine, places, switched, table, factors, key,
             new = triton.load(state.at[at + N]) + total * sense
             triton.store(state.at[at + N], new)
             triton.store(state.at[at], -new)
-            return (*sums[1:], sums[0])
 
+        def together():
+            re, im = forward(jnp.minimum(team, pairs - 1))
+            [shared] = spectra
+            mine = ciphertext * (W * 4 * r * r) + zero
+            at = place(mine + (team * 2 + h) * (2 * r * r)) + strided
+            triton.store(shared.at[at], re)
+            triton.store(shared.at[at + r * r], im)
+            machine.barrier()
+            c = jnp.minimum(team, C - 1)
+            sr = si = jnp.zeros((r, T), jnp.float32)
+            for q in range(pairs):
+                own = place(mine + (q * 2 + h) * (2 * r * r)) + strided
+                other = place(mine + (q * 2 + 1 - h) * (2 * r * r)) + strided
+                re0, im0, re1, im1 = (
+                    triton.load(shared.at[v + o]) for v in (own, other) for o in (0, r * r)
+                )
+                at = (quad + (i * pairs + q) * (r * C * 8 * r)) + (c * (8 * r))[:, None, None]
+                entry = triton.load(key.at[at]).transpose(1, 0, 2)
+                row0, row1 = _unstack(entry.reshape(r, T, 2, 2), 2)
+                (r0, i0), (r1, i1) = _unstack(row0, 2), _unstack(row1, 2)
+                sr = sr + re0 * r0 - im0 * i0 + re1 * r1 - im1 * i1
+                si = si + re0 * i0 + im0 * r0 + re1 * i1 + im1 * r1
+            backward(team, sr, si)
+            machine.barrier()
+            return none
+
+        if W > 1:
+            return together()
+        nothing = jnp.zeros((chunk, T), jnp.float32)
+        sums = (((nothing, nothing),) * plan.chunks,) * C
+        if plan.loop_pairs:
+            sums = lax.fori_loop(0, pairs, pair, sums)
+        else:
+            for q in range(pairs):
+                sums = pair(q, sums)
+        machine.barrier()  # all have read the accumulator
         if plan.loop_columns:
             lax.fori_loop(0, C, column, sums)
         else:
@@ -386,7 +426,9 @@ def blind_rotate(switched, start, key, plan: Plan, *, interpret=False):
         padded = jnp.pad(start, (*extra, (0, 0), (0, 0)))
         return blind_rotate(switched, padded, key, plan, interpret=interpret)[:B]
     start = torus.signed(start)
-    state = jnp.concatenate([-start, start], axis=-1)  # [B, C, 2N]
+    # A team without a column writes to a slot of its own.
+    start = jnp.pad(start, ((0, 0), (0, plan.slots - plan.columns), (0, 0)))
+    state = jnp.concatenate([-start, start], axis=-1)  # [B, slots, 2N]
     machine = INTERPRETER if interpret else GPU
     inputs = [
         jnp.zeros(1, jnp.int32),
@@ -396,18 +438,23 @@ def blind_rotate(switched, start, key, plan: Plan, *, interpret=False):
         key.reshape(-1),
         state.reshape(-1),
     ]
+    like = jax.ShapeDtypeStruct((state.size,), jnp.int32)
+    outputs = [like]
+    if plan.teams > 1:
+        size = B * plan.teams * 4 * plan.radix**2
+        outputs.append(jax.ShapeDtypeStruct((size,), jnp.float32))
     out = pl.pallas_call(
         functools.partial(_kernel, plan, machine),
-        out_shape=jax.ShapeDtypeStruct((state.size,), jnp.int32),
+        out_shape=outputs,
         grid=(B // G,),
         input_output_aliases={5: 0},
         compiler_params=triton.CompilerParams(
-            num_warps=max(1, 2 * plan.radix * G // 32), num_stages=plan.stages
+            num_warps=max(1, 2 * plan.radix * G * plan.teams // 32), num_stages=plan.stages
         ),
         interpret=interpret,
         name="blind_rotation",
-    )(*inputs)
-    return torus.unsigned(out.reshape(state.shape)[..., plan.size :])
+    )(*inputs)[0]
+    return torus.unsigned(out.reshape(state.shape)[:, : plan.columns, plan.size :])
 
 
 @functools.cache
@@ -419,7 +466,7 @@ def rotator(n: int, k: int, N: int, mask: Gadget, body: Gadget, interpret: bool 
         return many(switched[None], start[None], key)[0]
 
     def many(switched, start, key):
-        plan = make_plan(n, k, N, mask, body, group=_group(N, switched.shape[0]))
+        plan = make_plan(n, k, N, mask, body, **_shape(k, N, switched.shape[0]))
         return blind_rotate(switched, start, key, plan, interpret=interpret)
 
     @one.def_vmap
@@ -435,10 +482,11 @@ def rotator(n: int, k: int, N: int, mask: Gadget, body: Gadget, interpret: bool 
     return one
 
 
-def _group(N: int, batch: int) -> int:
+def _shape(k: int, N: int, batch: int) -> dict[str, int]:
     lanes = 2 * math.isqrt(N // 2)
-    fewest = max(1, 32 // lanes)
-    return max(fewest, 4 if batch >= 1024 else 2 if batch >= 512 else 1)
+    if batch <= 256 and k < 4:
+        return {"group": max(1, 8 // lanes), "teams": 4}
+    return {"group": max(32 // lanes, 4 if batch >= 1024 else 1)}
 
 
 def available() -> bool:
