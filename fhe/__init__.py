@@ -19,6 +19,7 @@ References:
 from fhe import batch, cost, formats, gates, noise, params, polynomial, security, store
 from fhe.circuit import Circuit, Port, Signature
 from fhe.compiler import CompileError, compile
+from fhe.copies import side_by_side
 from fhe.cost import Rates, Report, check_gates, measure_rates, report
 from fhe.evaluate import evaluate
 from fhe.keys import ClientKey, ServerKey, decrypt_bits, encrypt_bits, keygen
@@ -53,5 +54,6 @@ __all__ = [
     "polynomial",
     "report",
     "security",
+    "side_by_side",
     "store",
 ]

@@ -21,6 +21,13 @@ class Rates(NamedTuple):
     throughput: float  # gates a second of a wide level
 
 
+class Link(NamedTuple):
+    """Speed of what devices exchange; the default is NVLink 4 as all-gathers see it."""
+
+    latency: float = 30e-6  # seconds of an exchange, however little
+    bandwidth: float = 200e9  # bytes a second that a device receives
+
+
 class Report(NamedTuple):
     """What `report` finds."""
 
@@ -37,6 +44,43 @@ class Report(NamedTuple):
 def seconds(circuit: Circuit, rates: Rates) -> float:
     """Estimated seconds: the sum over levels of max(latency, width / throughput)."""
     return float(np.maximum(rates.latency, circuit.widths / rates.throughput).sum())
+
+
+def exchange_seconds(
+    circuit: Circuit, params: Params, devices: int, link: Link
+) -> float:
+    """Estimated seconds in which devices exchange the gates of each level."""
+    if devices == 1:
+        return 0.0
+    received = 4 * (params.ciphertext_dimension + 1) * (1 - 1 / devices)
+    return circuit.depth * link.latency + (
+        circuit.num_bootstraps * received / link.bandwidth
+    )
+
+
+def shared_seconds(
+    circuit: Circuit, params: Params, rates: Rates, devices: int, link: Link
+) -> float:
+    """Estimated seconds on several devices, which share every level and exchange it.
+
+    Args:
+        circuit: the program.
+        params: see `fhe.params`.
+        rates: of one device, from `measure_rates`.
+        devices: how many.
+        link: between them.
+
+    Example:
+        >>> from fhe import R64, compile
+        >>> circuit = compile("int add(int a, int b) { return a + b; }")
+        >>> rates = Rates(latency=1e-3, throughput=1e3)
+        >>> link = Link(latency=0, bandwidth=float("inf"))
+        >>> one, two = (shared_seconds(circuit, R64, rates, n, link) for n in (1, 2))
+        >>> round(one / two, 3)
+        2.0
+    """
+    together = rates._replace(throughput=rates.throughput * devices)
+    return seconds(circuit, together) + exchange_seconds(circuit, params, devices, link)
 
 
 def latency_bound(circuit: Circuit, rates: Rates) -> float:

@@ -158,9 +158,11 @@ def evaluate(
             fresh = bootstrap(phases, device_key(server, name, group))
             row = np.int32(circuit.num_inputs + chunk.start)
             wires = engine.write(wires, fresh, row)
-            # Without a listener the host runs ahead and the device never waits.
-            if progress is not None:
+            # Without a listener the host runs ahead and the device never waits. Devices
+            # of one CPU share threads, and many exchanges at once can block them all.
+            if progress is not None or (group is not None and platform == "cpu"):
                 jax.block_until_ready(fresh)
+            if progress is not None:
                 progress(chunk.stop, total)
             if saver is not None:
                 one = wires if group is None else wires[0]

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fidelity import votes
+from fidelity import parallel, votes
 from fidelity.data import Dataset, statistics
 from fidelity.models.shift import shifted_convolutions
 from fidelity.train import Config, Variables, make_trainer
@@ -139,13 +139,23 @@ def network_learner(
     return Learner(learn, data, f"{module} {config}")
 
 
-def _program(
+def make_program(
     learner: Learner, num_examples: int, size: int, devices: Sequence[jax.Device]
-) -> Callable:
-    """`(data, keys) -> (member, train, test)`, packed bits of a chunk of models."""
-    here = jax.process_index()
-    places = np.array([i for i, d in enumerate(devices) if d.process_index == here])
-    alone = len(places) == len(devices)
+) -> Callable[[jax.Array], list[np.ndarray]]:
+    """Compiles, when first called, the training of a chunk of models.
+
+    Args:
+        learner: one model.
+        num_examples: `N`.
+        size: `n`, of a subset.
+        devices: that share the models.
+
+    Returns:
+        `(keys [M, 2] uint32) -> [member, train, test]`, the bits of `Votes`, on the
+        host; `M` is a multiple of the devices.
+    """
+    own = np.array(parallel.places(devices), int)
+    alone = len(own) == len(devices)
 
     def one(data: Any, key_data: jax.Array) -> tuple[jax.Array, ...]:
         subset_key, key = jax.random.split(jax.random.wrap_key_data(key_data))
@@ -160,11 +170,13 @@ def _program(
         return found if alone else jax.lax.all_gather(found, "devices", tiled=True)
 
     if len(devices) == 1:
-        return jax.jit(many)
+        single = jax.jit(many)
+        return lambda keys: [np.asarray(x) for x in single(learner.data, keys)]
     mapped = jax.pmap(many, "devices", in_axes=(None, 0), devices=devices)
+    data = parallel.place(learner.data, devices)
 
-    def over(data: Any, keys: jax.Array) -> list[np.ndarray]:
-        found = mapped(data, keys.reshape(len(devices), -1, *keys.shape[1:])[places])
+    def over(keys: jax.Array) -> list[np.ndarray]:
+        found = mapped(data, keys.reshape(len(devices), -1, *keys.shape[1:])[own])
         return [
             np.asarray(x).reshape(-1, x.shape[-1]) if alone else np.asarray(x[0])
             for x in found
@@ -243,11 +255,11 @@ def train_ensemble(
             record = json.loads(path.with_suffix(".json").read_text())
         else:
             start = time.perf_counter()
-            run = run or _program(learner, len(train_index), size, group)
+            run = run or make_program(learner, len(train_index), size, group)
             keys = jax.vmap(lambda m: jax.random.key_data(jax.random.fold_in(key, m)))(
                 jnp.arange(first, first + chunk)
             )
-            found = [np.asarray(bits) for bits in run(learner.data, keys)]
+            found = run(keys)
             part = Votes(found[0], found[1], found[2], train_index, test_index)
             record = {"seconds": time.perf_counter() - start} | _accuracies(part)
             if path is not None and first_process:
