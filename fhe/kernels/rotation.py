@@ -30,15 +30,27 @@ class Plan(NamedTuple):
     rows: tuple[tuple[int, int, int, int], ...]  # component, shift, bits, carry
     group: int = 4  # ciphertexts of one program
     loop_pairs: bool = True
-    loop_columns: bool = False
+    loop_columns: bool = True
+    loop_halves: bool = False
     stages: int = 1
     chunks: int = 4
     lanes_first: bool = True
-    teams: int = 1  # of 2r lanes that share a ciphertext
+    teams: int = 0  # of 2r lanes that share a ciphertext
+
+    @property
+    def scratch(self) -> bool:
+        return self.teams > 0
 
     @property
     def slots(self) -> int:
-        return max(self.columns, self.teams)
+        W = max(self.teams, 1)
+        return -(-self.columns // W) * W
+
+    @property
+    def shared(self) -> int:
+        """Spectra in units of r * r."""
+        W = max(self.teams, 1)
+        return -(-len(self.rows) // 2 // W) * W * 4
 
     @property
     def radix(self) -> int:
@@ -78,8 +90,6 @@ def prepare(key: Any) -> jax.Array:
     if R % 2:
         spectrum = np.concatenate([spectrum, 0 * spectrum[:, :, :1]], axis=2)
     spectrum = spectrum.reshape(2, -1, (R + 1) // 2, 2, C, r, r)
-    # A lane of the second half begins with the row whose digits it transforms.
-    spectrum[1] = spectrum[1, :, :, ::-1]
     spectrum = np.stack([spectrum.real, spectrum.imag], -1).astype(np.float32)
     # From limb, step, pair, row, column, k2, k1, part.
     out = spectrum.transpose(1, 2, 5, 4, 0, 6, 3, 7)
@@ -90,8 +100,6 @@ def spectrum(key: jax.Array) -> jax.Array:
     """One prepared key as complex64 `[R, 2 * C, N / 2]`, unscaled: see fft32."""
     pairs, r, C, _, _, _ = key.shape
     limbs = key.reshape(pairs, r, C, 2, r, 2, 2)
-    lower = limbs[:, :, :, 1, :, ::-1]
-    limbs = jnp.stack([limbs[:, :, :, 0], lower], axis=3)
     limbs = limbs.transpose(0, 5, 3, 2, 1, 4, 6).reshape(2 * pairs, 2, C, r * r, 2)
     limbs = limbs * jnp.array([r * r, r * r * 2.0**8])[:, None, None, None]
     values = lax.complex(limbs[..., 0], limbs[..., 1])
@@ -110,13 +118,14 @@ def twiddles(r: int) -> np.ndarray:
     return np.array(out).astype(np.float32)
 
 
-def _constant(values, axes):
-    """Values along the first of `axes` axes, made where a kernel may not hold arrays."""
-    number = len(values)
-    index = lax.broadcasted_iota(jnp.int32, (number,) + (1,) * (axes - 1), 0)
-    out = jnp.full(index.shape, values[0], jnp.float32)
-    for k in range(1, number):
-        out = jnp.where(index == k, jnp.float32(values[k]), out)
+def _constant(values: np.ndarray):
+    """[K, R] as [K, R, 1], made where a kernel may not hold arrays."""
+    K, R = values.shape
+    index = lax.broadcasted_iota(jnp.int32, (K, 1, 1), 0) * R
+    index = index + lax.broadcasted_iota(jnp.int32, (1, R, 1), 1)
+    out = jnp.full(index.shape, float(values[0, 0]), jnp.float32)
+    for k, value in enumerate(values.reshape(-1)[1:]):
+        out = jnp.where(index == k + 1, jnp.float32(value), out)
     return out
 
 
@@ -147,7 +156,7 @@ def _constant_factors(r):
     out, L = {}, 2
     while L <= r:
         ws = [np.exp(-2j * np.pi * (k + _SHIFT) / L) for k in range(max(1, L // 2))]
-        out[L] = tuple(_constant([float(v) for v in part(ws)], 3) for part in (np.real, np.imag))
+        out[L] = tuple(_constant(part(ws)[:, None]) for part in (np.real, np.imag))
         L *= 2
     return out
 
@@ -201,6 +210,32 @@ def _backward(re, im, factors):
     return re.reshape(r, T), im.reshape(r, T)
 
 
+def _backward_constant(re, im):
+    """`_backward` with factors that are known: cosines are left to the end."""
+    r, T = re.shape
+    L = r
+    scale = np.ones((r, 1))
+    re, im = re.reshape(r, 1, T), im.reshape(r, 1, T)
+    while L >= 2:
+        R = r // L
+        shape = (2, L // 2, R, T)
+        (ar, br), (ai, bi) = (_unstack(x.reshape(shape), 0) for x in (re, im))
+        first, second = scale.reshape(2, L // 2, R)
+        angle = 2 * np.pi * (np.arange(L // 2)[:, None] + _SHIFT) / L
+        if L < r:
+            ratio = _constant(second / first)
+            br, bi = ratio * br, ratio * bi
+        tangent = _constant(np.tan(angle))
+        dr, di = ar - br, ai - bi
+        vr, vi = dr - tangent * di, di + tangent * dr
+        re, im = _stack(ar + br, vr, 1), _stack(ai + bi, vi, 1)
+        scale = np.stack([first, first * np.cos(angle)], 1)
+        re, im = re.reshape(L // 2, 2 * R, T), im.reshape(L // 2, 2 * R, T)
+        L //= 2
+    scale = _constant(scale.reshape(r, 1))[:, 0]
+    return re.reshape(r, T) * scale, im.reshape(r, T) * scale
+
+
 def _exchange(x):
     """Value b of lane a to value a of lane b, among the lanes of a polynomial."""
     r, T = x.shape
@@ -247,9 +282,24 @@ def _pieces(x, number):
     return [p for half in halves for p in _pieces(half, number // 2)]
 
 
+def _parts(x):
+    """[T, l, 4] as four [l, T]."""
+    T, l, _ = x.shape
+    first, second = _unstack(x.transpose(1, 0, 2).reshape(l, T, 2, 2), 2)
+    return (*_unstack(first, 2), *_unstack(second, 2))
+
+
+def _gather(sums, G, W, r):
+    """From all ciphertexts of some frequencies to all frequencies of a ciphertext."""
+    l, T = sums[0].shape
+    # Ciphertext and limb in front; a lane is a share, a team, half of it and k1.
+    x = _merge([s[None] for s in sums]).reshape(G, 2, l, G, W, 2, r)
+    return x.transpose(3, 5, 2, 0, 4, 1, 6).reshape(r, T)
+
+
 def _kernel(plan: Plan, machine: Machine, places, switched, table, factors, key, _, state, *spectra):
     r, N, C, G = plan.radix, plan.size, plan.columns, plan.group
-    W = plan.teams
+    W = max(plan.teams, 1)
     T = 2 * r * G * W
     index = jnp.arange(T, dtype=jnp.int32)
     # By remainders the compiler sees that lanes are neighbours in memory; by a zero
@@ -259,22 +309,26 @@ def _kernel(plan: Plan, machine: Machine, places, switched, table, factors, key,
     div = lambda a, b: lax.div(a, jnp.full(T, b, jnp.int32))
     lane = rem(index, 2 * r)
     j, h = rem(index, r), rem(div(index, r), 2)
-    ciphertext = pl.program_id(0) * G + div(index, 2 * r * W)
+    program = pl.program_id(0)
+    ciphertext = program * G + div(index, 2 * r * W)
     team = rem(div(index, 2 * r), W)
     batch = switched.shape[0] // plan.steps
     lanes = _lane_factors(factors, j + zero, r)
     constants = _constant_factors(r)
     base = ciphertext * (plan.slots * 2 * N) + zero
-    chunk = r // plan.chunks if W == 1 else r
+    chunk = r if plan.scratch else r // plan.chunks
     # [T, chunk, 4] or [chunk, T, 4]
     first = plan.lanes_first
     quad = lax.broadcasted_iota(jnp.int32, (1, 1, 4), 2)
     shape = (1, chunk, 1) if first else (chunk, 1, 1)
     quad = quad + lax.broadcasted_iota(jnp.int32, shape, int(first)) * (C * 8 * r)
     quad = quad + ((lane * 4)[:, None, None] if first else (lane * 4)[None, :, None])
+    along = lax.broadcasted_iota(jnp.int32, (1, r, 1), 1)
+    two = lax.broadcasted_iota(jnp.int32, (1, 1, 2), 2)
+    four = lax.broadcasted_iota(jnp.int32, (1, 1, 4), 2)
     side = (h == 0)[None, :]
-    sense = jnp.where(side, jnp.int32(1), jnp.int32(-1))
-    up = jnp.where(h == 0, jnp.int32(24), jnp.int32(8))[None, :]
+    kept_unit = jnp.where(side, jnp.int32(1 << 24), jnp.int32(-(1 << 8)))
+    other_unit = jnp.where(side, jnp.int32(1 << 8), jnp.int32(-(1 << 24)))
     pairs = len(plan.rows) // 2
     magic = jnp.int32(0x4B000000)
     strided = lax.broadcasted_iota(jnp.int32, (r, 1), 0) * r
@@ -302,13 +356,19 @@ def _kernel(plan: Plan, machine: Machine, places, switched, table, factors, key,
             offset = lax.bitcast_convert_type(offset, jnp.float32)[None, :]
             carry = (carry - sign)[None, :]
             turned, still = place(turn + at), place(here + at)
-            parts = []
-            for t in range(2):
+
+            def half(t, parts):
                 o = strided + t * (N // 2)
                 old = triton.load(state.at[still + o])
                 new = triton.load(state.at[turned + o])
                 x = ((new ^ sign[None, :]) + carry) - old
-                parts.append(digit(x, shift, mask, offset))
+                return parts[1], digit(x, shift, mask, offset)
+
+            parts = (jnp.zeros((r, T), jnp.float32),) * 2
+            if plan.loop_halves:
+                parts = lax.fori_loop(0, 2, half, parts)
+            else:
+                parts = half(1, half(0, parts))
             re, im = _forward(parts[0], -parts[1], constants)
             return _forward(_exchange(re), _exchange(im), lanes)
 
@@ -337,46 +397,80 @@ def _kernel(plan: Plan, machine: Machine, places, switched, table, factors, key,
         def column(c, sums):
             re, im = (_merge([s[p] for s in sums[0]]) for p in range(2))
             backward(c, re, im)
-            return (*sums[1:], sums[0])
+            return (*sums[1:], sums[-1])
 
         def backward(c, re, im):
             re, im = _backward(re, im, lanes)
-            re, im = _backward(_exchange(re), _exchange(im), constants)
-            re, im = (machine.round(v) << jnp.broadcast_to(up, v.shape) for v in (re, im))
-            kept = jnp.where(side, re, im)
-            total = kept + machine.other(jnp.where(side, im, re), r)
+            re, im = _backward_constant(_exchange(re), _exchange(im))
+            kept = machine.round(jnp.where(side, re, im))
+            other = machine.other(machine.round(jnp.where(side, im, re)), r)
             at = place(base + c * (2 * N) + h * (N // 2)) + strided
-            new = triton.load(state.at[at + N]) + total * sense
+            new = triton.load(state.at[at + N])
+            new = new + kept * kept_unit + other * other_unit
             triton.store(state.at[at + N], new)
             triton.store(state.at[at], -new)
 
         def together():
-            re, im = forward(jnp.minimum(team, pairs - 1))
             [shared] = spectra
-            mine = ciphertext * (W * 4 * r * r) + zero
-            at = place(mine + (team * 2 + h) * (2 * r * r)) + strided
-            triton.store(shared.at[at], re)
-            triton.store(shared.at[at + r * r], im)
+            mine = ciphertext * (plan.shared * r * r)
+
+            def ahead(m, none):
+                slot = team + m * W
+                re, im = forward(jnp.minimum(slot, pairs - 1))
+                at = mine + slot * (4 * r * r) + h * 2 + j * 4
+                at = at[:, None, None] + along * (4 * r) + two
+                spectrum = jnp.stack([re.T, im.T], axis=-1)
+                triton.store(shared.at[at], spectrum)
+                return none
+
+            lax.fori_loop(0, -(-pairs // W), ahead, none)
             machine.barrier()
-            c = jnp.minimum(team, C - 1)
-            sr = si = jnp.zeros((r, T), jnp.float32)
-            for q in range(pairs):
-                own = place(mine + (q * 2 + h) * (2 * r * r)) + strided
-                other = place(mine + (q * 2 + 1 - h) * (2 * r * r)) + strided
-                re0, im0, re1, im1 = (
-                    triton.load(shared.at[v + o]) for v in (own, other) for o in (0, r * r)
-                )
-                at = (quad + (i * pairs + q) * (r * C * 8 * r)) + (c * (8 * r))[:, None, None]
-                entry = triton.load(key.at[at]).transpose(1, 0, 2)
-                row0, row1 = _unstack(entry.reshape(r, T, 2, 2), 2)
-                (r0, i0), (r1, i1) = _unstack(row0, 2), _unstack(row1, 2)
-                sr = sr + re0 * r0 - im0 * i0 + re1 * r1 - im1 * i1
-                si = si + re0 * i0 + im0 * r0 + re1 * i1 + im1 * r1
-            backward(team, sr, si)
+            everyone = program * G * (plan.shared * r * r)
+            # Lanes share the frequencies out, l at a time, for all ciphertexts.
+            l = r // (2 * G)
+            k2 = (div(index, 2 * r * W) * 2 + h) * l
+            within = ((k2 * r + j) * 4)[:, None, None] + four
+            within = within + lax.broadcasted_iota(jnp.int32, (1, l, 1), 1) * (4 * r)
+            entries = (k2 * (C * 2 * r) + j)[:, None, None] * 4 + four
+            entries = entries + lax.broadcasted_iota(jnp.int32, (1, l, 1), 1) * (C * 8 * r)
+
+            def back(m, none):
+                c = jnp.minimum(team + m * W, C - 1)
+
+                def add(q, sums):
+                    sums = list(sums)
+                    place = entries + (i * pairs + q) * (r * C * 8 * r)
+                    place = place + (c * (8 * r))[:, None, None]
+                    columns = [
+                        _parts(triton.load(key.at[place + limb * (4 * r)]))
+                        for limb in range(2)
+                    ]
+                    for g in range(G):
+                        at = within + (everyone + (g * plan.shared + q * 4) * (r * r))
+                        re0, im0, re1, im1 = _parts(triton.load(shared.at[at]))
+                        for limb, (r0, i0, r1, i1) in enumerate(columns):
+                            n = 2 * (2 * g + limb)
+                            sr, si = sums[n], sums[n + 1]
+                            sr = sr + re0 * r0 - im0 * i0 + re1 * r1 - im1 * i1
+                            si = si + re0 * i0 + im0 * r0 + re1 * i1 + im1 * r1
+                            sums[n], sums[n + 1] = sr, si
+                    return tuple(sums)
+
+                sums = (jnp.zeros((l, T), jnp.float32),) * (4 * G)
+                if plan.loop_pairs:
+                    sums = lax.fori_loop(0, pairs, add, sums)
+                else:
+                    for q in range(pairs):
+                        sums = add(q, sums)
+                re, im = (_gather(sums[p::2], G, W, r) for p in range(2))
+                backward(team + m * W, re, im)
+                return none
+
+            lax.fori_loop(0, -(-C // W), back, none)
             machine.barrier()
             return none
 
-        if W > 1:
+        if plan.scratch:
             return together()
         nothing = jnp.zeros((chunk, T), jnp.float32)
         sums = (((nothing, nothing),) * plan.chunks,) * C
@@ -440,8 +534,8 @@ def blind_rotate(switched, start, key, plan: Plan, *, interpret=False):
     ]
     like = jax.ShapeDtypeStruct((state.size,), jnp.int32)
     outputs = [like]
-    if plan.teams > 1:
-        size = B * plan.teams * 4 * plan.radix**2
+    if plan.scratch:
+        size = B * plan.shared * plan.radix**2
         outputs.append(jax.ShapeDtypeStruct((size,), jnp.float32))
     out = pl.pallas_call(
         functools.partial(_kernel, plan, machine),
@@ -449,7 +543,7 @@ def blind_rotate(switched, start, key, plan: Plan, *, interpret=False):
         grid=(B // G,),
         input_output_aliases={5: 0},
         compiler_params=triton.CompilerParams(
-            num_warps=max(1, 2 * plan.radix * G * plan.teams // 32), num_stages=plan.stages
+            num_warps=max(1, 2 * plan.radix * G * max(plan.teams, 1) // 32), num_stages=plan.stages
         ),
         interpret=interpret,
         name="blind_rotation",
@@ -466,7 +560,7 @@ def rotator(n: int, k: int, N: int, mask: Gadget, body: Gadget, interpret: bool 
         return many(switched[None], start[None], key)[0]
 
     def many(switched, start, key):
-        plan = make_plan(n, k, N, mask, body, **_shape(k, N, switched.shape[0]))
+        plan = make_plan(n, k, N, mask, body, **_shape(N, switched.shape[0]))
         return blind_rotate(switched, start, key, plan, interpret=interpret)
 
     @one.def_vmap
@@ -482,11 +576,10 @@ def rotator(n: int, k: int, N: int, mask: Gadget, body: Gadget, interpret: bool 
     return one
 
 
-def _shape(k: int, N: int, batch: int) -> dict[str, int]:
-    lanes = 2 * math.isqrt(N // 2)
-    if batch <= 256 and k < 4:
-        return {"group": max(1, 8 // lanes), "teams": 4}
-    return {"group": max(32 // lanes, 4 if batch >= 1024 else 1)}
+def _shape(N: int, batch: int) -> dict[str, int]:
+    if batch <= 256 or N < 128:
+        return {"group": 1, "teams": 4}
+    return {"group": 4, "teams": 1}
 
 
 def available() -> bool:
