@@ -51,35 +51,51 @@ def _place(shape: Word, position: Int, column: Int) -> Word:
     return jnp.where(ahead < 32, tail, none) | jnp.where(behind < 32, head, none)
 
 
-def _copies(
-    shape: Word, position: Int, nusiz: Int, first: Bool, column: Int, guard: Guard
-) -> Word:
-    """A player or missile with the copies that NUSIZ asks for."""
+class _Copies(NamedTuple):
+    """What NUSIZ asks for: a copy at 16, 32 or 64 pixels, and a third at twice that."""
+
+    close: Bool  # the second at 16 pixels
+    far: Bool  # copies farther than that
+    step: Int  # of the first of those
+    last: Bool  # one more, at 64 pixels
+
+
+def _copies(nusiz: Int) -> _Copies:
     mode = nusiz & 7
+    wide = mode == 4
+    last = mode == 6
+    three = mode == 3
+    return _Copies(
+        (mode == 1) | three,
+        (mode == 2) | three | wide | last,
+        jnp.where(wide, 64, 32),
+        last,
+    )
+
+
+def _near(shape: Word, copies: _Copies, first: Bool) -> Word:
+    """A player or missile with its close copy, at most 24 pixels wide."""
     none = jnp.uint32(0)
-    # Second copy at 16, 32 or 64 pixels; third at twice the distance.
-    step = jnp.where(mode == 4, 64, jnp.where((mode == 2) | (mode == 6), 32, 16))
-    second = (mode == 1) | (mode == 2) | (mode == 3) | (mode == 4) | (mode == 6)
-    third = (mode == 3) | (mode == 6)
-    drawn = jnp.where(first, _place(shape, position, column), none)
-
-    def more() -> Word:
-        near = jnp.where(second, _place(shape, position + step, column), none)
-        return near | jnp.where(third, _place(shape, position + 2 * step, column), none)
-
-    return drawn | guard(second, more, none)
+    return jnp.where(first, shape, none) | jnp.where(copies.close, shape << 16, none)
 
 
-def _player(
-    grp: Int, refp: Int, nusiz: Int, position: Int, late: Int, x: Int, guard: Guard
-) -> Word:
-    shape = jnp.where(refp == 0, reverse8(grp), grp).astype(jnp.uint32)
+def _far(shape: Word, position: Int, copies: _Copies, column: Int) -> Word:
+    """The copies that do not fit in one word with the first."""
+    none = jnp.uint32(0)
+    last = jnp.where(copies.last, _place(shape, position + 64, column), none)
+    drawn = _place(shape, position + copies.step, column)
+    return jnp.where(copies.far, drawn, none) | last
+
+
+def _stretched(shape: Word, nusiz: Int) -> Word:
+    """A player of double or fourfold width."""
     mode = nusiz & 7
-    double, quad = mode == 5, mode == 7
-    shape = jnp.where(quad, spread4(shape), jnp.where(double, spread2(shape), shape))
-    # A stretched player comes one pixel later.
-    position = position + jnp.where(double | quad, 1, 0)
-    return _copies(shape, position, nusiz, late == 0, x, guard)
+    double = jnp.where(mode == 5, spread2(shape), shape)
+    return jnp.where(mode == 7, spread4(shape), double)
+
+
+def _is_stretched(nusiz: Int) -> Bool:
+    return (nusiz & 5) == 5
 
 
 def _bar(size: Int) -> Word:
@@ -102,31 +118,66 @@ def _objects(tia: Tia, x: Int, guard: Guard) -> tuple[tuple[Word, ...], Bool]:
     none = jnp.uint32(0)
     grp0 = jnp.where(tia.vdelp0 != 0, tia.old_grp0, tia.grp0)
     grp1 = jnp.where(tia.vdelp1 != 0, tia.old_grp1, tia.grp1)
-    p0 = guard(
-        grp0 != 0,
-        lambda: _player(grp0, tia.refp0, tia.nusiz0, tia.p0, tia.late0, x, guard),
-        none,
+    nusiz = (tia.nusiz0, tia.nusiz1)
+    late = (tia.late0 == 0, tia.late1 == 0)
+    shapes = [
+        jnp.where(refp == 0, reverse8(grp), grp).astype(jnp.uint32)
+        for grp, refp in ((grp0, tia.refp0), (grp1, tia.refp1))
+    ]
+    wide = [_is_stretched(size) for size in nusiz]
+    shapes = guard(
+        wide[0] | wide[1],
+        lambda: list(map(_stretched, shapes, nusiz)),
+        shapes,
+        rare=True,
     )
-    p1 = guard(
-        grp1 != 0,
-        lambda: _player(grp1, tia.refp1, tia.nusiz1, tia.p1, tia.late1, x, guard),
-        none,
+    # A stretched player comes one pixel later.
+    places = [
+        position + jnp.where(one, 1, 0)
+        for position, one in zip((tia.p0, tia.p1), wide, strict=True)
+    ]
+    copies = [_copies(size) for size in nusiz]
+    p0, p1 = (
+        _place(_near(*player), position, x)
+        for player, position in zip(
+            zip(shapes, copies, late, strict=True), places, strict=True
+        )
     )
 
-    every = tia.enam0 == tia.enam0
     on0 = (tia.enam0 != 0) & (tia.resmp0 == 0)
     on1 = (tia.enam1 != 0) & (tia.resmp1 == 0)
     enabl = jnp.where(tia.vdelbl != 0, tia.old_enabl, tia.enabl)
+    size0 = (tia.nusiz0 >> 4) | jnp.where(tia.star_shape == 1, 1, 0)
+    bar0 = jnp.where(on0 & (tia.star_shape != 2), _bar(size0), none)
+    bar1 = jnp.where(on1, _bar(tia.nusiz1 >> 4), none)
+    every = tia.enam0 == tia.enam0
 
     def missiles() -> tuple[Word, Word]:
-        size0 = (tia.nusiz0 >> 4) | jnp.where(tia.star_shape == 1, 1, 0)
-        m0 = _copies(_bar(size0), tia.m0, tia.nusiz0, every, x, guard)
-        m1 = _copies(_bar(tia.nusiz1 >> 4), tia.m1, tia.nusiz1, every, x, guard)
-        m0 = jnp.where(on0 & (tia.star_shape != 2), m0, none)
-        return m0, jnp.where(on1, m1, none)
+        return (
+            _place(_near(bar0, copies[0], every), tia.m0, x),
+            _place(_near(bar1, copies[1], every), tia.m1, x),
+        )
 
-    m0, m1 = guard(on0 | on1, missiles, (none, none))
-    ball = guard(enabl != 0, lambda: _place(_bar(tia.ctrlpf >> 4), tia.ball, x), none)
+    m0, m1 = guard(on0 | on1, missiles, (none, none), rare=True)
+
+    def far() -> tuple[Word, ...]:
+        return (
+            _far(shapes[0], places[0], copies[0], x),
+            _far(shapes[1], places[1], copies[1], x),
+            _far(bar0, tia.m0, copies[0], x),
+            _far(bar1, tia.m1, copies[1], x),
+        )
+
+    copied = guard(copies[0].far | copies[1].far, far, (none,) * 4, rare=True)
+    p0, p1, m0, m1 = (
+        one | more for one, more in zip((p0, p1, m0, m1), copied, strict=True)
+    )
+    ball = guard(
+        enabl != 0,
+        lambda: _place(_bar(tia.ctrlpf >> 4), tia.ball, x),
+        none,
+        rare=True,
+    )
     ball = jnp.where(enabl != 0, ball, none)
 
     left = tia.playfield

@@ -25,6 +25,17 @@ Reader = Callable[[Any, Int, Bool], tuple[Int, Any]]
 _TABLE = opcodes.tables()
 _LAYOUT = opcodes.layout()
 _FLOW, _FLAG, _ALU = opcodes.FLOW, opcodes.FLAG, opcodes.ALU
+# Bits of the two control words that are set if there is something to compute.
+_WORK = [
+    sum(
+        mask << shift
+        for row, shift, mask in map(
+            _LAYOUT.get, ("modify", "high", "alu", "arr", "carry", "flag", "to_p")
+        )
+        if row == word
+    )
+    for word in (0, 1)
+]
 
 
 class Cpu(NamedTuple):
@@ -56,6 +67,11 @@ class Instruction(NamedTuple):
     def field(self, name: str) -> Int:
         """A control field of `opcodes.FIELDS`."""
         return _field(self.words, name)
+
+    @property
+    def computes(self) -> Bool:
+        """Whether it does more than to move a value and tell its sign."""
+        return ((self.words[0] & _WORK[0]) | (self.words[1] & _WORK[1])) != 0
 
 
 class Outcome(NamedTuple):
@@ -225,18 +241,16 @@ def _add(
     )
 
 
-def execute(
-    cpu: Cpu, now: Instruction, data: Int, guard: Guard = always
-) -> tuple[Cpu, Outcome]:
-    """Carries out an instruction whose operand in memory, if any, is `data`."""
-    flow, flag = now.field("flow"), now.field("flag")
-    c, ten = cpu.p & CARRY, (cpu.p & DECIMAL) != 0
-    operand = jnp.where(now.field("immediate") != 0, now.immediate, data)
+def _compute(
+    cpu: Cpu, now: Instruction, data: Int, operand: Int, value: Int, guard: Guard
+) -> tuple[Int, Int, Int]:
+    """What an instruction does with a value on its way, to the last flag.
 
-    a, x, y, s = cpu.a, cpu.x, cpu.y, cpu.s
-    mixed = (a | 0xEE) & operand
-    sources = (operand, a, x, y, s, cpu.p | ALWAYS, a & x, a & operand, s & operand)
-    value = pick(now.field("source"), (*sources, mixed, mixed & x))
+    Returns:
+      The value to be written, the result, and P.
+    """
+    a, x, y, c = cpu.a, cpu.x, cpu.y, cpu.p & CARRY
+    flag, ten = now.field("flag"), (cpu.p & DECIMAL) != 0
     value, shifted = _modify(now.field("modify"), value, c)
     above = ((now.address >> 8) + 1) & 0xFF
     value = jnp.where(now.field("high") != 0, value & above, value)
@@ -289,10 +303,37 @@ def execute(
     mask = pick(flag, (0, CARRY, CARRY, INTERRUPT, INTERRUPT, OVERFLOW, DECIMAL, 8))
     raised = (flag == _FLAG["SEC"]) | (flag == _FLAG["SEI"]) | (flag == _FLAG["SED"])
     p = jnp.where(raised, p | mask, p & ~mask)
+    p = jnp.where(now.field("to_p") != 0, data | ALWAYS, p)
+    return value, result, p
+
+
+def execute(
+    cpu: Cpu, now: Instruction, data: Int, guard: Guard = always
+) -> tuple[Cpu, Outcome]:
+    """Carries out an instruction whose operand in memory, if any, is `data`."""
+    flow = now.field("flow")
+    operand = jnp.where(now.field("immediate") != 0, now.immediate, data)
+    a, x, y, s = cpu.a, cpu.x, cpu.y, cpu.s
+    source = now.field("source")
+
+    def unusual() -> Int:
+        mixed = (a | 0xEE) & operand
+        return pick(source - 6, (a & x, a & operand, s & operand, mixed, mixed & x))
+
+    other = guard(source >= 6, unusual, operand, rare=True)
+    value = pick(source, (operand, a, x, y, s, cpu.p | ALWAYS, other))
+    zero = jnp.where(value == 0, ZERO, 0)
+    kept = cpu.p & ~(ZERO | NEGATIVE) | ALWAYS
+    moved = jnp.where(now.field("nz") != 0, kept | zero | (value & NEGATIVE), cpu.p)
+    # Loads, stores, transfers, branches and jumps are done.
+    value, result, p = guard(
+        now.computes,
+        lambda: _compute(cpu, now, data, operand, value, guard),
+        (value, value, moved | ALWAYS),
+    )
     p = jnp.where(flow == _FLOW["BRK"], p | INTERRUPT, p)
     # Flags pushed by BRK are those before it sets I.
     pushed_flags = cpu.p | ALWAYS
-    p = jnp.where(now.field("to_p") != 0, data | ALWAYS, p)
 
     taken = (now.field("branch") != 0) & (
         ((cpu.p >> now.field("branch_flag")) & 1) == now.field("branch_value")

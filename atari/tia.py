@@ -162,7 +162,7 @@ def due(tia: Tia, register: Int, clock: Int, guard: Guard = always) -> Int:
         _, inside = _mid_copy(nusiz, old, _strobe(clock, tia.frame_start, 5))
         return inside
 
-    return clock + jnp.where(moved & guard(moved, drawn, False), 11, delay)
+    return clock + jnp.where(moved & guard(moved, drawn, False, rare=True), 11, delay)
 
 
 def _motion(hm: Int, cycle: Int) -> Int:
@@ -218,30 +218,44 @@ def _placed(
     kept = (tia.p0, tia.p1, tia.m0, tia.m1, tia.ball)
     p0, p1, m0, m1, ball = guard(moving, moved, kept)
 
-    lead0, _ = _mid_copy(tia.nusiz0, tia.p0, player)
-    lead1, _ = _mid_copy(tia.nusiz1, tia.p1, player)
-    # Strobes soon after HMOVE, as measured for Dolphin, Pitfall II, Escape from the
-    # MindMaster, Decathlon, Robot Tank and Hole Hunter.
-    m0_at = jnp.where((since == 60) & (line_clock == 69), 8, thing)
-    m1_at = jnp.where((since == 9) & (line_clock == 18), 3, thing)
-    ball_at = jnp.where((since == 18) & (line_clock == 27), 5, thing)
-    ball_at = jnp.where((since == 21) & (line_clock == 30), 6, ball_at)
-    ball_at = jnp.where((since == 9) & (line_clock == 18), 3, ball_at)
-    escape = (since == 54) & ((line_clock == 60) | (line_clock == 69))
-    ball_at = jnp.where(escape, 10, ball_at)
+    def leads() -> tuple[Bool, Bool]:
+        lead0, _ = _mid_copy(tia.nusiz0, tia.p0, player)
+        lead1, _ = _mid_copy(tia.nusiz1, tia.p1, player)
+        return lead0, lead1
 
-    def centre(nusiz: Int, position: Int) -> Int:
-        mode = nusiz & 7
-        half = jnp.where(mode == 7, 16, jnp.where(mode == 5, 8, 4))
-        return (position + half) % WIDTH
+    strikes = at(RESP0) | at(RESP1)
+    lead0, lead1 = guard(strikes, leads, (False, False), rare=True)
+
+    def soon() -> tuple[Int, Int, Int]:
+        # Strobes soon after HMOVE, as measured for Dolphin, Pitfall II, Escape from
+        # the MindMaster, Decathlon, Robot Tank and Hole Hunter.
+        m0_at = jnp.where((since == 60) & (line_clock == 69), 8, thing)
+        m1_at = jnp.where((since == 9) & (line_clock == 18), 3, thing)
+        ball_at = jnp.where((since == 18) & (line_clock == 27), 5, thing)
+        ball_at = jnp.where((since == 21) & (line_clock == 30), 6, ball_at)
+        ball_at = jnp.where((since == 9) & (line_clock == 18), 3, ball_at)
+        escape = (since == 54) & ((line_clock == 60) | (line_clock == 69))
+        return m0_at, m1_at, jnp.where(escape, 10, ball_at)
+
+    strobes = (at(RESM0) | at(RESM1) | at(RESBL)) & (since <= 60)
+    m0_at, m1_at, ball_at = guard(strobes, soon, (thing, thing, thing), rare=True)
+
+    def centres() -> tuple[Int, Int]:
+        centred = []
+        for nusiz, position in ((tia.nusiz0, tia.p0), (tia.nusiz1, tia.p1)):
+            mode = nusiz & 7
+            half = jnp.where(mode == 7, 16, jnp.where(mode == 5, 8, 4))
+            centred.append((position + half) % WIDTH)
+        return centred[0], centred[1]
 
     m0 = jnp.where(at(RESM0), m0_at, m0)
     m1 = jnp.where(at(RESM1), m1_at, m1)
+    centre0, centre1 = guard(freed[0] | freed[1], centres, (m0, m1), rare=True)
     return (
         jnp.where(at(RESP0), player, p0),
         jnp.where(at(RESP1), player, p1),
-        jnp.where(freed[0], centre(tia.nusiz0, tia.p0), m0),
-        jnp.where(freed[1], centre(tia.nusiz1, tia.p1), m1),
+        jnp.where(freed[0], centre0, m0),
+        jnp.where(freed[1], centre1, m1),
         jnp.where(at(RESBL), ball_at, ball),
         jnp.where(at(RESP0), jnp.where(lead0, 0, 1), jnp.where(moving, 0, tia.late0)),
         jnp.where(at(RESP1), jnp.where(lead1, 0, 1), jnp.where(moving, 0, tia.late1)),
@@ -288,8 +302,9 @@ def write(
     def put(number: int, old: Int, new: Int) -> Int:
         return jnp.where(to(number), new, old)
 
-    lines = (clock - tia.frame_start) // LINE
-    missed = where & (register < WAIT) & (lines > jnp.where(pal != 0, 342, 290))
+    # More than so many whole lines.
+    late = clock - tia.frame_start >= jnp.where(pal != 0, 343, 291) * LINE
+    missed = where & (register < WAIT) & late
     on, off = (value & 2) != 0, (value & 2) == 0
     released = to(VSYNC) & off & (clock >= tia.vsync_end)
     vsync_end = jnp.where(to(VSYNC) & on, clock + LINE, tia.vsync_end)
@@ -325,7 +340,9 @@ def write(
         return _placed(old, register, clock, moving, (freed0, freed1), where, guard)
 
     kept = (tia.p0, tia.p1, tia.m0, tia.m1, tia.ball, tia.late0, tia.late1)
-    p0, p1, m0, m1, ball, *late = guard(moving | freed0 | freed1 | struck, placed, kept)
+    p0, p1, m0, m1, ball, late0, late1 = guard(
+        moving | freed0 | freed1 | struck, placed, kept
+    )
     blanked = moving & (combs != 0) & ((cycle <= 20) | (cycle == 75))
     stars = to(HMM0) & (since == 63) & (tia.hmm0 == 7) & (nibble == 6)
     plain = to(NUSIZ0, RESM0, HMOVE) | freed0
@@ -376,8 +393,8 @@ def write(
         m0=m0,
         m1=m1,
         ball=ball,
-        late0=jnp.where(to(NUSIZ0), 0, late[0]),
-        late1=jnp.where(to(NUSIZ1), 0, late[1]),
+        late0=jnp.where(to(NUSIZ0), 0, late0),
+        late1=jnp.where(to(NUSIZ1), 0, late1),
         collisions=jnp.where(to(CXCLR), 0, tia.collisions),
         hmove_at=jnp.where(moving, clock, tia.hmove_at),
         comb=jnp.where(blanked, 1, tia.comb),

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from jax import lax, numpy as jnp
 
 from atari import beam, cartridge, console, cpu as cpus, tia as tias
@@ -32,8 +33,7 @@ except ImportError:  # a JAX without this lowering
 LANES = 32
 """Consoles of one program: a warp, whose lanes share the branches they take."""
 
-GUARDED = 32
-FEW = 2048
+FEW = 1280
 """Consoles up to which each has a warp, and so branches, of its own."""
 
 NOTES = 64
@@ -43,7 +43,7 @@ NOTES = 64
 _CYCLE, _REGISTER = 15, 8
 _REACH = 1 << 14  # cycles after which no loop is skipped, so that a write's cycle fits
 _LAST = tias.WAIT + 1  # stands for no register: the beam comes to the last access
-_DROPPED = (tias.VSYNC, tias.WSYNC, 0x03, *range(0x15, 0x1B))
+_DROPPED = (tias.VSYNC, tias.WSYNC, 0x03, *range(0x15, 0x1B), *range(0x2D, 0x40))
 
 
 def available() -> bool:
@@ -153,6 +153,16 @@ def _can_go(core: Core, waits: Int) -> Bool:
     return (waits == 0) & console.running(core)
 
 
+def _is_drawn(register: Int) -> Bool:
+    """Whether the beam has to know of a write: a look in a bit mask of two words."""
+    low, high = (
+        np.array(sum(1 << (r % 32) for r in _DROPPED if r // 32 == half), np.uint32)
+        for half in (0, 1)
+    )
+    dropped = jnp.where(register < 32, *(int(m.view(np.int32)) for m in (low, high)))
+    return ((dropped >> (register & 31)) & 1) == 0
+
+
 def _run_ahead(
     cart: Cartridge,
     table: Any,
@@ -201,10 +211,7 @@ def _run_ahead(
             turn.to_tia,
             guard,
         )
-        drawn = register < 0x2D
-        for dropped in _DROPPED:
-            drawn &= register != dropped
-        return _seen(written), halt, over, drawn
+        return _seen(written), halt, over, _is_drawn(register)
 
     seen, halt, over, drawn = guard(turn.to_tia, write, (ahead.seen, 0, False, False))
     last = jnp.where(turn.from_tia, turn.at, ahead.last)
@@ -361,7 +368,7 @@ def _kernel(plan: _Plan, tree: Any, *refs: Any) -> None:
     if plan.height:
         screen = _Screen(pictures_ref, 2 * lane + front, plan.height)
     table = _Table(table_ref)
-    guard = functools.partial(_guard, plan.lanes < GUARDED)
+    guard = functools.partial(_guard, plan.lanes < LANES)
 
     mapper = core.mapper
     if cartridge.fixed(plan.known):
