@@ -29,8 +29,9 @@ _FLOW, _FLAG, _ALU = opcodes.FLOW, opcodes.FLAG, opcodes.ALU
 _WORK = [
     sum(
         mask << shift
-        for row, shift, mask in map(
-            _LAYOUT.get, ("modify", "high", "alu", "arr", "carry", "flag", "to_p")
+        for row, shift, mask in (
+            _LAYOUT[name]
+            for name in ("modify", "high", "alu", "arr", "carry", "flag", "to_p")
         )
         if row == word
     )

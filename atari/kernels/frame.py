@@ -156,10 +156,10 @@ def _can_go(core: Core, waits: Int) -> Bool:
 def _is_drawn(register: Int) -> Bool:
     """Whether the beam has to know of a write: a look in a bit mask of two words."""
     low, high = (
-        np.array(sum(1 << (r % 32) for r in _DROPPED if r // 32 == half), np.uint32)
-        for half in (0, 1)
+        sum(1 << (r % 32) for r in _DROPPED if r // 32 == half) for half in (0, 1)
     )
-    dropped = jnp.where(register < 32, *(int(m.view(np.int32)) for m in (low, high)))
+    words = np.array([low, high], np.uint32).view(np.int32)
+    dropped = jnp.where(register < 32, int(words[0]), int(words[1]))
     return ((dropped >> (register & 31)) & 1) == 0
 
 
