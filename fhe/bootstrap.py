@@ -105,8 +105,7 @@ def blind_rotate(
 
     start = rotate(test, (-switched[-1]) & (2 * N - 1))
     if method.name == "fused" and rotation.supports(N) and rotation.available():
-        n, k = switched.shape[0] - 1, test.shape[0] - 1
-        return rotation.rotator(n, k, N, mask, body)(switched[:-1], start, key)
+        return rotation.rotator(mask, body)(switched[:-1], start, key)
     rotated, _ = jax.lax.scan(step, start, (switched[:-1], key))
     return rotated
 

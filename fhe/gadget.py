@@ -35,6 +35,16 @@ class Gadget(NamedTuple):
             raise ValueError(f"{self} asks for more than {torus.BITS - 1} bits")
 
 
+def carry(gadget: Gadget) -> int:
+    """What to add so that the digits are bits, each off by half a base.
+
+    Half of the lowest digit rounds; half a base at each digit balances it.
+    """
+    half = 1 << (gadget.log_base - 1)
+    balance = sum(half * gadget.scale(i) for i in range(1, gadget.levels + 1))
+    return ((gadget.scale(gadget.levels) >> 1) + balance) % (1 << torus.BITS)
+
+
 def decompose(t: jax.Array, gadget: Gadget) -> jax.Array:
     """Digits in `[-B/2, B/2)`; their weighted sum is `t` up to the rounding.
 
@@ -49,12 +59,7 @@ def decompose(t: jax.Array, gadget: Gadget) -> jax.Array:
         int32 `[levels, ...]`, most significant first.
     """
     half = 1 << (gadget.log_base - 1)
-    # Half of the lowest digit rounds; half a base at each digit balances it.
-    rounding = gadget.scale(gadget.levels) >> 1
-    carry = rounding + sum(
-        half * gadget.scale(level) for level in range(1, gadget.levels + 1)
-    )
-    shifted = t + jnp.uint32(carry % (1 << torus.BITS))
+    shifted = t + jnp.uint32(carry(gadget))
     mask = jnp.uint32(2 * half - 1)
     return jnp.stack(
         [
