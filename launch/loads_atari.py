@@ -29,7 +29,7 @@ def emulate(
         steps: `T` of a call.
 
     Returns:
-        A function that plays on and gives the sums of the observations, uint32
+        A function that plays on and gives the observations' checksums, uint32
         `[P, T, N]` for this process's `P` devices.
     """
     own, each = places(devices), share(size, devices, "consoles")
@@ -44,7 +44,8 @@ def emulate(
             keys = jax.random.split(jax.random.wrap_key_data(key), 3)
             action = jax.random.randint(keys[0], (), 0, env.num_actions)
             state, timestep = resetting.step(keys[1], state, action)
-            seen = timestep.observation.astype(jnp.uint32).sum()
+            pixels = timestep.observation.reshape(-1).astype(jnp.uint32)
+            seen = (pixels * jnp.arange(1, pixels.size + 1, dtype=jnp.uint32)).sum()
             return jax.random.key_data(keys[2]), state, seen
 
         def step(carry: Any, _: None) -> tuple[Any, jax.Array]:

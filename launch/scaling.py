@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import matplotlib
 import numpy as np
 from jax.experimental import multihost_utils
 from rich.table import Table
@@ -126,7 +125,8 @@ def measure(
     Returns:
         A row a kind and number: `rate` (units a second, median), `slowest`, `fastest`,
         `speedup` (against the first number, which counts as itself), `efficiency`
-        (speed-up a device), `communication` (share of time; None if there is none).
+        (speed-up a device), `communication` (share of time; None if there is none). No
+        rows in any process but the first.
     """
     # The fewest devices do the same work in both kinds.
     known: dict[tuple[int, int], Row] = {}
@@ -139,19 +139,20 @@ def measure(
             if (count, size) not in known:
                 known[count, size] = _measure(load, count, size, repeats)
             found = known[count, size]
+            if not known[count, size]:
+                continue
             row = {"load": load.name, "scaling": kind, "devices": count, "size": size}
-            row |= {"unit": load.unit} | found
-            if found:
-                base = rows[-counts.index(count)] if count != counts[0] else row
-                row["speedup"] = counts[0] * row["rate"] / base["rate"]
-                row["efficiency"] = row["speedup"] / count
+            row |= {"unit": load.unit} | known[count, size]
+            base = rows[-counts.index(count)] if count != counts[0] else row
+            row["speedup"] = counts[0] * row["rate"] / base["rate"]
+            row["efficiency"] = row["speedup"] / count
             rows.append(row)
-            if found:
-                on_row(row)
+            on_row(row)
     return rows
 
 
 def _measure(load: Load, count: int, size: int, repeats: int) -> Row:
+    """What the first process, which has the first device, finds; {} in others."""
     devices = tuple(jax.devices()[:count])
     row: Row = {}
     if places(devices).size:
@@ -174,7 +175,7 @@ def _measure(load: Load, count: int, size: int, repeats: int) -> Row:
         }
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(f"{load.name} {count} {size}")
-    return row
+    return row if jax.process_index() == 0 else {}
 
 
 def reduction(tree: Any, devices: Devices, times: int) -> Callable[[], Any]:
@@ -228,6 +229,8 @@ def _short(rate: float) -> str:
 
 def plot(path: str | Path, rows: Sequence[Row], title: str) -> Path:
     """Draws speed-up against devices, beside the ideal, both kinds of scaling."""
+    import matplotlib  # here, since it takes a second
+
     matplotlib.use("agg")
     from matplotlib import pyplot as plt
 
