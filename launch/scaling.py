@@ -138,7 +138,6 @@ def measure(
                 size = size * count // counts[0]
             if (count, size) not in known:
                 known[count, size] = _measure(load, count, size, repeats)
-            found = known[count, size]
             if not known[count, size]:
                 continue
             row = {"load": load.name, "scaling": kind, "devices": count, "size": size}

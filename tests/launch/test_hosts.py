@@ -187,7 +187,7 @@ def test_scaling_is_measured_over_hosts(tmp_path):
     )
     assert "3 devices are left out: not whole hosts of 2" in first
     assert (tmp_path / "fhe.png").stat().st_size > 10_000
-    rows = [json.loads(line) for line in (tmp_path / "fhe.jsonl").open()]
+    rows = [json.loads(x) for x in (tmp_path / "fhe.jsonl").read_text().splitlines()]
     found = [(row["scaling"], row["devices"], row["hosts"]) for row in rows]
     want = [(kind, n, n // 2) for kind in ("strong", "weak") for n in (2, 4)]
     assert found == want
