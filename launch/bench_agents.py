@@ -54,9 +54,8 @@ _OUTPUT = flags.DEFINE_string("output", None, "also append JSON lines to this fi
 
 
 @contextlib.contextmanager
-def busy_shares() -> Iterator[list[float]]:
-    """Shares of time in which a GPU was busy, sampled; empty where nothing can tell."""
-    shares: list[float] = []
+def busy_shares(shares: list[float]) -> Iterator[None]:
+    """Samples the share of time in which a GPU was busy, where something can tell."""
     command = ["nvidia-smi", "--query-gpu=utilization.gpu", "-lms", "500"]
     command += ["--format=csv,noheader,nounits", "--id=0"]
     try:
@@ -64,10 +63,10 @@ def busy_shares() -> Iterator[list[float]]:
             command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
     except FileNotFoundError:
-        yield shares
+        yield
         return
     try:
-        yield shares
+        yield
     finally:
         process.terminate()
         for line in (process.communicate()[0] or "").splitlines():
@@ -139,7 +138,8 @@ def measure(game: str, seed: int) -> dict[str, Any]:
             printed = row["seconds"]
             print(json.dumps(brief(row)), flush=True)
 
-    with busy_shares() as busy:
+    busy: list[float] = []
+    with contextlib.ExitStack() as stack:
         done = learning.fit(
             agent,
             env,
@@ -147,7 +147,7 @@ def measure(game: str, seed: int) -> dict[str, Any]:
             config.updates,
             max_seconds=_SECONDS.value,
             on_update=on_update,
-            on_compiled=lambda: print("compiled", flush=True),
+            on_compiled=lambda: stack.enter_context(busy_shares(busy)),
         )
     last = done.rows[-1]
     snapshots.append((last, jax.device_get(done.state.params)))

@@ -2,8 +2,8 @@
 
 Thousands of environments would give few, huge updates. So they are dealt into groups:
 all of them take a step or a few, and the network learns from the last `horizon` steps
-of one group, in rotation. A group's steps are by the time from older policies, which
-V-trace corrects (Espeholt et al., 2018). One group, with `horizon` equal to `steps`, is
+of one group or more, in rotation. A group's steps are by the time from older policies,
+which V-trace corrects (Espeholt et al., 2018). One group, with `horizon` equal to
 plain A2C.
 """
 
@@ -30,7 +30,8 @@ class Config:
       num_envs: `N`, on each device.
       steps: Of each environment in an update.
       horizon: Past steps that are learned from; a multiple of `steps`.
-      groups: Of environments, one of which is learned from; divides `N`.
+      groups: Of environments; divides `N`.
+      turns: Groups that are learned from in an update, one after another.
       updates: Of a whole run, for the learning rate's fall.
       learning_rate: Of Adam.
       anneal: The learning rate falls to 0 over the run.
@@ -43,12 +44,14 @@ class Config:
       network: One of `network.TORSOS`.
       bfloat16: Compute in bfloat16.
       bank: Reset games to start from.
+      stagger: Steps within which the first games start, so that they differ.
     """
 
     num_envs: int = 4096
     steps: int = 1
     horizon: int = 20
     groups: int = 16
+    turns: int = 1
     updates: int = 10_000
     learning_rate: float = 5e-4
     anneal: bool = True
@@ -61,6 +64,7 @@ class Config:
     network: str = "nature"
     bfloat16: bool = True
     bank: int = 64
+    stagger: int = 128
 
     def __post_init__(self) -> None:
         agents.whole("groups", self.num_envs, self.groups)
@@ -72,7 +76,9 @@ def make(config: Config, env: Environment, axis_name: str | None = None) -> Agen
     torso = network.torso(config.network, bfloat16=config.bfloat16)
     module = network.ActorCritic(torso, env.num_actions)
     apply: Callable[..., Any] = module.apply
-    rate = agents.annealed(config.learning_rate, config.anneal, config.updates)
+    rate = agents.annealed(
+        config.learning_rate, config.anneal, config.updates * config.turns
+    )
     optimizer = optax.chain(
         optax.clip_by_global_norm(config.max_grad_norm), optax.adam(rate, eps=1e-5)
     )
@@ -93,6 +99,7 @@ def make(config: Config, env: Environment, axis_name: str | None = None) -> Agen
             key,
             num_envs=config.num_envs,
             bank=config.bank,
+            stagger=config.stagger,
             axis_name=axis_name,
         )
 
@@ -122,25 +129,27 @@ def make(config: Config, env: Environment, axis_name: str | None = None) -> Agen
 
     def learn(state: State, batch: tuple) -> tuple[State, dict[str, jax.Array]]:
         size = config.num_envs // config.groups
-        first = state.updates % config.groups * size
         # The ring's oldest row is the one that the next update overwrites.
         oldest = (state.updates + 1) * config.steps % config.horizon
         order = (oldest + jnp.arange(config.horizon)) % config.horizon
 
-        def group(x: jax.Array, axis: int) -> jax.Array:
-            return lax.dynamic_slice_in_dim(x, first, size, axis)
+        def turn(carry: Any, turn: jax.Array) -> tuple[Any, dict[str, jax.Array]]:
+            first = turn % config.groups * size
 
-        past = jax.tree.map(lambda x: group(x, 1)[order], state.memory)
-        params, opt_state, losses = agents.descend(
-            objective,
-            optimizer,
-            axis_name,
-            state.params,
-            state.opt_state,
-            past,
-            group(state.actors.observation, 0),
-        )
-        return state._replace(params=params, opt_state=opt_state), losses
+            def group(x: jax.Array, axis: int) -> jax.Array:
+                return lax.dynamic_slice_in_dim(x, first, size, axis)
+
+            past = jax.tree.map(lambda x: group(x, 1)[order], state.memory)
+            last = group(state.actors.observation, 0)
+            params, opt_state, losses = agents.descend(
+                objective, optimizer, axis_name, *carry, past, last
+            )
+            return (params, opt_state), losses
+
+        turns = state.updates * config.turns + jnp.arange(config.turns)
+        carry, losses = lax.scan(turn, (state.params, state.opt_state), turns)
+        losses = jax.tree.map(lambda x: x.mean(), losses)
+        return state._replace(params=carry[0], opt_state=carry[1]), losses
 
     def objective(
         params: Any, past: Steps, last: jax.Array

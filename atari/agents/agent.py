@@ -92,6 +92,7 @@ def begin(
     *,
     num_envs: int,
     bank: int,
+    stagger: int,
     axis_name: str | None,
 ) -> State:
     """A state without memory: games just reset, a network just drawn.
@@ -102,7 +103,7 @@ def begin(
     if axis_name is not None:
         shared = lax.all_gather(jax.random.key_data(net_key), axis_name)[0]
         net_key = jax.random.wrap_key_data(shared)
-    actors = rollout.start(env, env_key, num_envs, bank)
+    actors = rollout.start(env, env_key, num_envs, bank, stagger)
     params = module.init(net_key, actors.observation[:1])
     return State(
         key=jax.random.key_data(key),

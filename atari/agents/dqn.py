@@ -48,6 +48,7 @@ class Config:
       network: One of `network.TORSOS`.
       bfloat16: Compute in bfloat16.
       bank: Reset games to start from.
+      stagger: Steps within which the first games start, so that they differ.
     """
 
     num_envs: int = 1024
@@ -73,6 +74,7 @@ class Config:
     network: str = "nature"
     bfloat16: bool = True
     bank: int = 64
+    stagger: int = 128
 
     def __post_init__(self) -> None:
         agents.whole("steps", self.capacity, self.steps)
@@ -117,6 +119,7 @@ def make(config: Config, env: Environment, axis_name: str | None = None) -> Agen
             key,
             num_envs=config.num_envs,
             bank=config.bank,
+            stagger=config.stagger,
             axis_name=axis_name,
         )
         memory = replays.make(config.capacity, config.num_envs, env.observation_shape)

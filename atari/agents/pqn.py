@@ -38,6 +38,7 @@ class Config:
       network: One of `network.TORSOS`.
       bfloat16: Compute in bfloat16.
       bank: Reset games to start from.
+      stagger: Steps within which the first games start, so that they differ.
     """
 
     num_envs: int = 4096
@@ -56,6 +57,7 @@ class Config:
     network: str = "nature"
     bfloat16: bool = True
     bank: int = 64
+    stagger: int = 128
 
     def __post_init__(self) -> None:
         agents.whole("minibatch", self.num_envs * self.steps, self.minibatch)
@@ -89,6 +91,7 @@ def make(config: Config, env: Environment, axis_name: str | None = None) -> Agen
             key,
             num_envs=config.num_envs,
             bank=config.bank,
+            stagger=config.stagger,
             axis_name=axis_name,
         )
 

@@ -25,6 +25,7 @@ class Actors(NamedTuple):
     observation: jax.Array  # uint8[N, ...]
     score: jax.Array  # float32[N], of the games so far
     length: jax.Array  # int32[N], steps of the games so far
+    wait: jax.Array  # int32[N], steps until the first game starts
     bank: Bank
 
 
@@ -52,8 +53,20 @@ class Tally(NamedTuple):
     length: jax.Array  # of these games, in steps
 
 
-def start(env: Environment, key: jax.Array, number: int, bank_size: int) -> Actors:
+def start(
+    env: Environment, key: jax.Array, number: int, bank_size: int, stagger: int = 0
+) -> Actors:
     """Fills a bank with reset games and starts `number` environments from it.
+
+    Games that start together are at the same place for a long time, and a batch of them
+    is not worth much more than one. So they start one after another.
+
+    Args:
+      env: Without autoreset.
+      key: PRNG key.
+      number: `N`.
+      bank_size: Reset games.
+      stagger: Steps within which games start, evenly spread; 0 for all at once.
 
     Raises:
       ValueError: Less than one environment or reset game.
@@ -68,7 +81,11 @@ def start(env: Environment, key: jax.Array, number: int, bank_size: int) -> Acto
     picks = jax.random.randint(pick_key, (number,), 0, bank_size)
     state, timestep = jax.tree.map(lambda leaf: leaf[picks], bank)
     zeros = jnp.zeros(number)
-    return Actors(state, timestep.observation, zeros, zeros.astype(jnp.int32), bank)
+    whole = zeros.astype(jnp.int32)
+    # Whoever waits is over, and is reset again and again.
+    wait = jax.random.permutation(pick_key, number) * stagger // number
+    state = state._replace(over=state.over | (wait > 0))
+    return Actors(state, timestep.observation, zeros, whole, wait, bank)
 
 
 def step(
@@ -84,6 +101,8 @@ def step(
         resetting = autoreset(env, "next_step", actors.bank)
         keys = jax.random.split(step_key, number)
         state, timestep = jax.vmap(resetting.step)(keys, actors.env, action)
+    wait = jnp.maximum(actors.wait - 1, 0)
+    state = state._replace(over=state.over | (wait > 0))
     score = jnp.where(over, 0, actors.score) + timestep.info.score
     length = jnp.where(over, 0, actors.length + 1)
     finished = state.over & ~over
@@ -106,7 +125,11 @@ def step(
         length=jnp.where(finished, length, 0).sum().astype(jnp.float32),
     )
     now = actors._replace(
-        env=state, observation=timestep.observation, score=score, length=length
+        env=state,
+        observation=timestep.observation,
+        score=score,
+        length=length,
+        wait=wait,
     )
     return now, made, tally
 

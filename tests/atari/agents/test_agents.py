@@ -182,7 +182,7 @@ def test_mere_resets_teach_nothing() -> None:
 @pytest.mark.parametrize(
     ("module", "changes", "message"),
     [
-        (ppo, {"minibatch": 100}, "minibatch must divide 65,536, which 100 does not"),
+        (ppo, {"minibatch": 100}, "minibatch must divide 131,072, which 100 does not"),
         (pqn, {"num_envs": 3}, "minibatch must divide 48, which 2048 does not"),
         (ppo, {"epochs": 0}, "at least 1"),
         (a2c_vtrace, {"groups": 3}, "groups must divide 4,096, which 3 does not"),
