@@ -165,9 +165,9 @@ def evaluate(
             if progress is not None:
                 progress(chunk.stop, total)
             if saver is not None:
-                one = wires if group is None else wires[0]
+                one = _first(wires) if group else wires
                 saver.save(chunk.stop, one[: circuit.num_inputs + chunk.stop])
-        outputs = _outputs(circuit, wires if group is None else wires[0])
+        outputs = _outputs(circuit, _first(wires) if group else wires)
     if saver is not None:
         jax.block_until_ready(outputs)
         saver.remove()
@@ -192,6 +192,11 @@ def _gates(
         weights.reshape(width, -1, 3)[mine],
         offset.reshape(width, -1)[mine],
     )
+
+
+def _first(wires: jax.Array) -> jax.Array:
+    """The wires as one device holds them, `[W, ...]`."""
+    return wires.addressable_data(0)[0]
 
 
 def _outputs(circuit: Circuit, wires: jax.Array) -> jax.Array:
