@@ -9,8 +9,9 @@ large copy. Example:
     python -m launch.bench_memorize --network=mlp --chunks=64,128,256 \
         --batch_sizes=128,512 --models=2000
 
-Expected: 3 minutes on a GPU, mostly compiling. Prints a table and one JSON line a row,
-with the device and versions.
+Chunks are split over all devices, of several hosts too (--coordinator, see
+launch.common). Expected: 3 minutes on a GPU, mostly compiling. Prints a table and one
+JSON line a row, with the device and versions.
 """
 
 import json

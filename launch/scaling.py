@@ -130,7 +130,7 @@ def measure(
     """
     # The fewest devices do the same work in both kinds.
     known: dict[tuple[int, int], Row] = {}
-    rows = []
+    rows: list[Row] = []
     for kind in kinds:
         for count in counts:
             size = load.size
@@ -140,8 +140,8 @@ def measure(
                 known[count, size] = _measure(load, count, size, repeats)
             if not known[count, size]:
                 continue
-            row = {"load": load.name, "scaling": kind, "devices": count, "size": size}
-            row |= {"unit": load.unit} | known[count, size]
+            row: Row = {"load": load.name, "scaling": kind, "devices": count}
+            row |= {"size": size, "unit": load.unit} | known[count, size]
             base = rows[-counts.index(count)] if count != counts[0] else row
             row["speedup"] = counts[0] * row["rate"] / base["rate"]
             row["efficiency"] = row["speedup"] / count
