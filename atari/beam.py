@@ -34,9 +34,8 @@ class Pixels(NamedTuple):
     column: Int  # of the first pixel, a multiple of 32
     valid: Word  # pixels that the beam passed
     comb: Bool  # the first eight are black
-    player0: Word  # who owns the pixel; no owner is background
-    player1: Word
-    playfield: Word
+    players: Word  # pixels of a player's colour, not of background or playfield
+    first: Word  # among those, player 0's; among the others, the playfield's
     colours: tuple[Int, ...]  # background, playfield, player 0, player 1
 
 
@@ -277,18 +276,18 @@ def advance(
         scored = jnp.where(score, field, none)
         player0 = (p0 | m0 | (scored & left_half)) & ~front
         player1 = (p1 | m1 | (scored & ~left_half)) & ~front & ~player0
-        return player0, player1, (ball | field) & ~player0 & ~player1, found
+        players = player0 | player1
+        return players, player0 | ((ball | field) & ~players), found
 
-    player0, player1, playfield, found = guard(lit != 0, draw, (none, none, none, 0))
+    players, first, found = guard(lit != 0, draw, (none, none, 0))
     colours = (tia.colubk, tia.colupf, tia.colup0, tia.colup1)
     pixels = Pixels(
         row=tia.row,
         column=x,
         valid=valid,
         comb=(tia.comb != 0) & (x == 0),
-        player0=player0,
-        player1=player1,
-        playfield=playfield,
+        players=players,
+        first=first,
         colours=tuple(jnp.where(visible, colour, 0) for colour in colours),
     )
     passed = (tia.clock < BLANK + 8) & (end >= BLANK + 8)
@@ -319,12 +318,10 @@ def paint(pixels: Pixels, word: Int | int, old: Int) -> Int:
     background, playfield, player0, player1 = (
         colour * 0x01010101 for colour in pixels.colours
     )
-    owns = _bytes(pixels.playfield, word)
-    colour = (playfield & owns) | (background & ~owns)
-    owns = _bytes(pixels.player1, word)
-    colour = (player1 & owns) | (colour & ~owns)
-    owns = _bytes(pixels.player0, word)
-    colour = (player0 & owns) | (colour & ~owns)
+    first, players = _bytes(pixels.first, word), _bytes(pixels.players, word)
+    player = (player0 & first) | (player1 & ~first)
+    other = (playfield & first) | (background & ~first)
+    colour = (player & players) | (other & ~players)
     colour = jnp.where(pixels.comb & (word < 2), 0, colour)
     valid = _bytes(pixels.valid, word)
     return (colour & valid) | (old & ~valid)

@@ -648,8 +648,13 @@ def system_reset(
 
 def screen(state: State) -> jax.Array:
     """The picture: palette indices, uint8[H, 160]."""
-    words = state.screens[state.front]
-    return lax.bitcast_convert_type(words, jnp.uint8).reshape(-1, WIDTH)
+    return pixels(state.screens[state.front])
+
+
+def pixels(words: jax.Array) -> jax.Array:
+    """Palette indices, uint8[..., 160], of words of four, int32[..., 40]."""
+    lanes = lax.bitcast_convert_type(words, jnp.uint8)
+    return lanes.reshape(*words.shape[:-1], WIDTH)
 
 
 def ram(state: State) -> jax.Array:

@@ -98,15 +98,17 @@ def _pool(config: Config, frames: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The observation of two frames, and the frames as they are kept."""
     picture = frames[0]
     if config.max_pool and config.observation != "ram":
-        picture = frames.max(0)
+        pooled = jnp.maximum(frames[0], frames[1])
         first = np.arange(2).reshape(2, *[1] * picture.ndim) == 0
-        frames = jnp.where(first, picture, frames)
+        frames = jnp.where(first, pooled, frames)
+        picture = frames[0]
     if config.size is not None and config.observation != "ram":
         picture = observe.resize(picture, config.size)
     return picture, frames
 
 
-def _shown(config: Config, stack: jax.Array) -> jax.Array:
+def shown(config: Config, stack: jax.Array) -> jax.Array:
+    """The observation that is made of a stack."""
     return stack[0] if config.stack is None else stack
 
 
@@ -243,7 +245,7 @@ def restart(
     state = _where(jnp.asarray(where), started, state)
     no = jnp.bool_(False)
     zero = jnp.float32(0)
-    observation = _shown(config, state.stack)
+    observation = shown(config, state.stack)
     return state, TimeStep(observation, zero, no, no, _info(state, zero))
 
 
@@ -345,7 +347,7 @@ def step(
     if config.episodic_life and config.reset_on_life_loss:
         over |= lost
     picture, frames = _pool(config, _look(game, config, carry))
-    stack = jnp.concatenate([state.stack[1:], picture[None]])
+    stack = _push(state.stack, picture)
     streams = state.streams
     if streams is not None and isinstance(carry.noise, Twister):
         streams = (carry.noise, streams[1])
@@ -361,11 +363,12 @@ def step(
     )
     nothing: Any = None
     play = _played(~state.over, new.play, state.play)
-    old, new = state._replace(play=nothing), new._replace(play=nothing)
-    new = _where(state.over, old, new)._replace(play=play)
+    # The frames of a finished game have not changed: pooled twice is pooled once.
+    old, new = (s._replace(play=nothing, frames=nothing) for s in (state, new))
+    new = _where(state.over, old, new)._replace(play=play, frames=frames)
     score = carry.reward.astype(jnp.float32)
     reward = jnp.clip(score, -1, 1) if config.clip_rewards else score
-    observation = _shown(config, new.stack)
+    observation = shown(config, new.stack)
     return new, TimeStep(observation, reward, terminated, truncated, _info(new, score))
 
 
@@ -375,13 +378,20 @@ def _look(game: Game, config: Config, carry: _Frame) -> jax.Array:
         views = _view(game, config, carry.play)[None]
     else:
         console = carry.play.console
-        first, second = (
-            consoles.screen(console._replace(front=jnp.int32(i))) for i in (0, 1)
-        )
         which = jnp.stack([console.front, carry.older])[:, None, None]
-        views = _coloured(game, config, jnp.where(which == 0, first, second))
+        own = which == np.arange(2).reshape(2, 1, 1)
+        words = jnp.where(own, console.screens, jnp.flip(console.screens, 0))
+        views = _coloured(game, config, consoles.pixels(words))
     sees = jnp.stack(carry.sees).reshape(2, *[1] * (views.ndim - 1))
     return jnp.where(sees, views, carry.frames)
+
+
+def _push(stack: jax.Array, picture: jax.Array) -> jax.Array:
+    """The stack without its oldest picture, and with a new one; elementwise."""
+    shift = [(-1, 1, 0)] + [(0, 0, 0)] * picture.ndim
+    older = lax.pad(stack, jnp.uint8(0), shift)
+    last = np.arange(stack.shape[0]).reshape(-1, *[1] * picture.ndim)
+    return jnp.where(last == stack.shape[0] - 1, picture, older)
 
 
 def _played(active: jax.Array, new: Play, old: Play) -> Play:

@@ -7,12 +7,12 @@ two resets apart, which is so unless `game.rom.history`, its entries are a sampl
 exactly the states that resetting leads to.
 """
 
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import jax
 from jax import numpy as jnp
 
-from atari import batching
+from atari import batching, episode
 from atari.environment import Environment
 from atari.episode import State, TimeStep
 
@@ -68,7 +68,16 @@ def autoreset(
             state, first = env.restart(key, state, where)
             return state, _where(where, first, timestep)
         i = jax.random.randint(key, (), 0, bank[1].reward.shape[0])
-        return batching.draw(where, i, bank, (state, timestep))
+        # An observation is made of the state, and need not be moved twice.
+        unseen: Any = None
+        state, timestep = batching.draw(
+            where,
+            i,
+            (bank[0], bank[1]._replace(observation=unseen)),
+            (state, timestep._replace(observation=unseen)),
+        )
+        seen = episode.shown(env.config, state.stack)
+        return state, timestep._replace(observation=seen)
 
     def next_step(
         key: jax.Array, state: State, action: jax.Array

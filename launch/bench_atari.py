@@ -64,18 +64,20 @@ def timed(call: Callable[[], None], frames: int) -> dict[str, float]:
         "frames_per_second": statistics.median(rates),
         "slowest": min(rates),
         "fastest": max(rates),
-        "first_call_seconds": seconds[0],
     }
 
 
-def measure(game: str, num_envs: int) -> dict[str, float]:
-    """Our rate: one compiled scan over the steps."""
+def prepare(game: str, sizes: list[int]) -> dict[int, Callable[[], dict[str, float]]]:
+    """Compiles a scan over the steps for batches of some sizes, and plays the warm-up.
+
+    Returns:
+      For each size what measures our rate.
+    """
     env = atari.make(game)
     key = jax.random.key(0)
-    bank = atari.bank(env, key, min(_BANK.value, num_envs))
+    bank = atari.bank(env, key, min(_BANK.value, max(sizes)))
     resetting = atari.autoreset(env, "next_step", bank)
 
-    @functools.partial(jax.jit, static_argnums=2, donate_argnums=1)
     def rollout(
         key: jax.Array, state: atari.State, steps: int
     ) -> tuple[atari.State, jax.Array]:
@@ -90,22 +92,42 @@ def measure(game: str, num_envs: int) -> dict[str, float]:
 
         return jax.lax.scan(step, state, jax.random.split(key, steps))
 
+    def compiled(size: int, steps: int) -> Callable:
+        like = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct((size, *leaf.shape[1:]), leaf.dtype),
+            bank[0],
+        )
+        jitted = jax.jit(rollout, static_argnums=2, donate_argnums=1)
+        return jitted.lower(key, like, steps).compile()
+
     def spread(state: atari.State, size: int) -> atari.State:
         picks = np.arange(size) % state.over.shape[0]
         return jax.tree.map(lambda leaf: leaf[picks], state)
 
-    state = spread(bank[0], min(num_envs, DIFFERENT))
+    different = min(max(sizes), DIFFERENT)
+    warm = spread(bank[0], different)
     if _WARMUP.value:
-        state, _ = rollout(key, state, _WARMUP.value)
-    state = spread(state, num_envs)
+        warm, _ = compiled(different, _WARMUP.value)(key, warm)
 
-    def call() -> None:
-        nonlocal state, key
-        key, now = jax.random.split(key)
-        state, sums = rollout(now, state, _STEPS.value)
-        jax.block_until_ready((state, sums))
+    def job(size: int) -> Callable[[], dict[str, float]]:
+        start = time.perf_counter()
+        play = compiled(size, _STEPS.value)
+        seconds = time.perf_counter() - start
 
-    return timed(call, num_envs * _STEPS.value * env.config.frame_skip)
+        def measure() -> dict[str, float]:
+            state, keys = spread(warm, size), iter(jax.random.split(key, 1000))
+
+            def call() -> None:
+                nonlocal state
+                state, sums = play(next(keys), state)
+                jax.block_until_ready((state, sums))
+
+            frames = size * _STEPS.value * env.config.frame_skip
+            return timed(call, frames) | {"compile_seconds": seconds}
+
+        return measure
+
+    return {size: job(size) for size in sizes}
 
 
 def measure_ale(game: str, num_envs: int) -> dict[str, float]:
@@ -147,14 +169,17 @@ def rows() -> list[dict[str, Any]]:
     names = TWENTY if _GAMES.value == ["twenty"] else _GAMES.value
     for game in names:
         jobs: list[tuple[str, int, Callable]] = [
-            ("atari", int(size), measure) for size in _NUM_ENVS.value
+            ("atari", size, measure)
+            for size, measure in prepare(game, list(map(int, _NUM_ENVS.value))).items()
         ]
         if _ALE_ENVS.value:
-            jobs.append(("ale-py", _ALE_ENVS.value, measure_ale))
-            jobs.append(("envpool", _ALE_ENVS.value, measure_envpool))
+            others = (("ale-py", measure_ale), ("envpool", measure_envpool))
+            for system, other in others:
+                job = functools.partial(other, game, _ALE_ENVS.value)
+                jobs.append((system, _ALE_ENVS.value, job))
         for system, size, run in jobs:
             try:
-                rates = run(game, size)
+                rates = run()
             except ModuleNotFoundError as error:
                 common.console.print(f"{system} is left out: {error}")
                 continue
@@ -170,7 +195,7 @@ def medians(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     rows = []
     for size in sorted({row["num_envs"] for row in found if row["system"] == "atari"}):
         same = [r for r in found if (r["system"], r["num_envs"]) == ("atari", size)]
-        values = ("frames_per_second", "slowest", "fastest", "first_call_seconds")
+        values = ("frames_per_second", "slowest", "fastest", "compile_seconds")
         middle = {key: statistics.median(row[key] for row in same) for key in values}
         name = f"median of {len(same)}"
         rows.append({"game": name, "system": "atari", "num_envs": size, **middle})
@@ -198,7 +223,7 @@ def main(argv: Sequence[str]) -> None:
             f"{row['frames_per_second']:,.0f}",
             f"{row['slowest']:,.0f} to {row['fastest']:,.0f}",
             f"{4000 * row['num_envs'] / row['frames_per_second']:.1f}",
-            f"{row['first_call_seconds']:.1f}",
+            f"{row.get('compile_seconds', 0):.1f}",
         )
     common.console.print(table)
     for row in found:

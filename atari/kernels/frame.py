@@ -36,7 +36,7 @@ LANES = 32
 FEW = 1280
 """Consoles up to which each has a warp, and so branches, of its own."""
 
-NOTES = 64
+NOTES = 128
 """Steps of the CPU between two turns of the beam, and so the most writes noted."""
 
 # A note is the write's cycle since the turn began, its register and its value.
