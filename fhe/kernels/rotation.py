@@ -39,6 +39,7 @@ except ImportError:  # a JAX without this lowering
 _LOW = 24  # bits of the key's lower limb
 _UNIT = 2.0**-8  # of the lower limb's sums, which in units of one exceed 32 bits
 _SMALL = 256  # ciphertexts up to which four teams work on each
+CHUNKS = 4
 _FIELDS = 5  # of a row in the table of digits
 
 
@@ -143,7 +144,8 @@ def prepare(key: Any) -> jax.Array:
 
     Returns:
         float32 `[..., Q, r, C, 2, r, 2, 2]`: pair of rows, upper half of the frequency,
-        column, limb, lower half of the frequency, row and part.
+        column, limb, lower half of the frequency, row (for the lower limb the other one
+        first) and part.
     """
     key = np.asarray(key)
     *lead, R, C, N = key.shape
@@ -159,6 +161,8 @@ def prepare(key: Any) -> jax.Array:
         values = np.concatenate([values, 0 * values[:, :, :1]], axis=2)
     parts = np.stack([values.real, values.imag], axis=-1).astype(np.float32)
     parts = parts.reshape(2, -1, pairs, 2, C, r, r, 2)
+    # Lanes of the second half read the lower limb, and hold the second row.
+    parts[1] = parts[1, :, :, ::-1]
     found = parts.transpose(1, 2, 5, 4, 0, 6, 3, 7)
     return jnp.asarray(found.reshape(*lead, *found.shape[1:]))
 
@@ -167,6 +171,8 @@ def spectrum(key: jax.Array) -> jax.Array:
     """One entry of a prepared key as fft32 has it: complex64 `[R, 2 * C, N / 2]`."""
     pairs, r, C = key.shape[:3]
     values = lax.complex(key[..., 0], key[..., 1])
+    lower = values[:, :, :, 1, :, ::-1]
+    values = jnp.stack([values[:, :, :, 0], lower], axis=3)
     values = values.transpose(0, 5, 3, 2, 1, 4).reshape(2 * pairs, 2, C, r * r)
     scale = jnp.array([r * r, r * r / _UNIT], jnp.float32)[:, None, None]
     return (values * scale).reshape(2 * pairs, 2 * C, r * r)
@@ -179,22 +185,47 @@ class _Machine:
     barrier: Callable[[], None]
     across: Callable[[jax.Array, int], jax.Array]  # from a team's other half
     round: Callable[[jax.Array], jax.Array]  # to int32
+    fma: transform.Fma
 
 
-def _instruction(code: str, x: jax.Array, registers: str, dtype: Any) -> jax.Array:
+def _instruction(
+    code: str, operands: list[jax.Array], registers: str, dtype: Any
+) -> jax.Array:
     [found] = triton.elementwise_inline_asm(
         code,
-        args=[x],
+        args=operands,
         constraints=registers,
         pack=1,
-        result_shape_dtypes=[jax.ShapeDtypeStruct(x.shape, dtype)],
+        result_shape_dtypes=[jax.ShapeDtypeStruct(operands[0].shape, dtype)],
     )
     return found
 
 
 def _shuffle(x: jax.Array, r: int) -> jax.Array:
     code = f"shfl.sync.bfly.b32 $0, $1, {r}, 31, -1;"
-    return _instruction(code, x, "=r,r", jnp.int32)
+    registers = "=f,f" if x.dtype == jnp.float32 else "=r,r"
+    return _instruction(code, [x], registers, x.dtype)
+
+
+_FUSED = {
+    "ab + c": "fma.rn.f32 $0, $1, $2, $3;",
+    "ab - c": "{ .reg .f32 n; neg.f32 n, $3; fma.rn.f32 $0, $1, $2, n; }",
+    "c - ab": "{ .reg .f32 n; neg.f32 n, $1; fma.rn.f32 $0, n, $2, $3; }",
+}
+
+
+def _fused(a: Any, b: jax.Array, c: jax.Array, what: str = "ab + c") -> jax.Array:
+    # The compiler would leave a product and a sum as they are.
+    shape = jnp.broadcast_shapes(jnp.shape(a), b.shape, c.shape)
+    operands = [jnp.broadcast_to(jnp.float32(x), shape) for x in (a, b, c)]
+    return _instruction(_FUSED[what], operands, "=f,f,f,f", jnp.float32)
+
+
+def _unfused(a: Any, b: jax.Array, c: jax.Array, what: str = "ab + c") -> jax.Array:
+    product = a * b
+    if what == "ab + c":
+        return product + c
+    return product - c if what == "ab - c" else c - product
 
 
 def _flip(x: jax.Array, r: int) -> jax.Array:
@@ -206,10 +237,14 @@ _GPU = _Machine(
     lambda: triton.debug_barrier(),
     _shuffle,
     # Unlike a conversion by JAX's rules it need not look for numbers out of range.
-    lambda x: _instruction("cvt.rni.s32.f32 $0, $1;", x, "=r,f", jnp.int32),
+    lambda x: _instruction("cvt.rni.s32.f32 $0, $1;", [x], "=r,f", jnp.int32),
+    _fused,
 )
 _INTERPRETER = _Machine(
-    lambda: None, _flip, lambda x: jnp.rint(x).astype(jnp.int32)
+    lambda: None,
+    _flip,
+    lambda x: jnp.rint(x).astype(jnp.int32),
+    _unfused,
 )
 
 
@@ -254,6 +289,7 @@ def _kernel(
         plan.teams,
         plan.lanes,
     )
+    fma = machine.fma
     batch = amounts.shape[0] // plan.steps
     lane = jnp.arange(T, dtype=jnp.int32)
     full = functools.partial(jnp.full, T, dtype=jnp.int32)
@@ -288,6 +324,10 @@ def _kernel(
     in_key = ((upper * (2 * C * r) + j) * 4)[:, None, None] + quarter
     in_key = in_key + nth * (8 * C * r)
 
+    chunks = CHUNKS
+    in_key_own = (lax.rem(lane, full(2 * r)) * 4)[:, None, None] + quarter
+    in_key_own = in_key_own + lax.broadcasted_iota(jnp.int32, (1, r // chunks, 1), 1) * (8 * C * r)
+
     is_first = (half == 0)[None, :]
     # Results of the second half of lanes are imaginary parts, which count negatively.
     own_unit = jnp.where(is_first, 1 << _LOW, -int(1 / _UNIT)).astype(jnp.int32)
@@ -298,9 +338,8 @@ def _kernel(
         turn = accumulator + (N - (amount & (N - 1)))
         sign = -lax.shift_right_logical(amount, full(N.bit_length() - 1))
 
-        def transform_pair(m: jax.Array, none: jax.Array) -> jax.Array:
-            slot = team + m * W
-            row = (jnp.minimum(slot, plan.pairs - 1) * 2 + half) * _FIELDS
+        def transform_pair(pair: jax.Array) -> transform.Pair:
+            row = (pair * 2 + half) * _FIELDS
             component, shift, mask, offset, carried = (
                 triton.load(table.at[row + field]) for field in range(_FIELDS)
             )
@@ -315,17 +354,39 @@ def _kernel(
                 bits = lax.shift_right_logical(x, jnp.broadcast_to(shift, x.shape))
                 # An integer below 2**23 in the mantissa of 2**23.
                 bits = (bits & mask[None, :]) | jnp.int32(0x4B000000)
-                parts.append(lax.bitcast_convert_type(bits, jnp.float32) - offset)
-            re, im = transform.forward(parts[0], -parts[1], by_register)
+                digit = lax.bitcast_convert_type(bits, jnp.float32)
+                parts.append(offset - digit if start else digit - offset)
+            re, im = transform.forward(*parts, by_register, fma)
             re, im = transform.exchange(re), transform.exchange(im)
-            re, im = transform.forward(re, im, by_lane)
+            return transform.forward(re, im, by_lane, fma)
+
+        def write_pair(m: jax.Array, none: jax.Array) -> jax.Array:
+            slot = team + m * W
+            re, im = transform_pair(jnp.minimum(slot, plan.pairs - 1))
             at = ciphertext * spectra + slot * (4 * r * r) + j * 4 + half * 2
             at = at[:, None, None] + lax.broadcasted_iota(jnp.int32, (1, r, 1), 1) * (4 * r)
             at = at + lax.broadcasted_iota(jnp.int32, (1, 1, 2), 2)
             triton.store(shared.at[at], jnp.stack([re.T, im.T], axis=-1))
             return none
 
-        def transform_column(m: jax.Array, none: jax.Array) -> jax.Array:
+        def add_pair(pair: jax.Array, sums: tuple) -> tuple:
+            re, im = transform_pair(pair)
+            start = (i * plan.pairs + pair) * (8 * C * r * r)
+            found = [[] for _ in range(C)]
+            pieces = zip(transform.unmerge(re, chunks), transform.unmerge(im, chunks), strict=True)
+            for u, (ar, ai) in enumerate(pieces):
+                br, bi = machine.across(ar, r), machine.across(ai, r)
+                for c in range(C):
+                    at = in_key_own + (start + (u * (r // chunks) * C + c) * (8 * r))
+                    cr, ci, dr, di = _quarters(triton.load(key.at[at]))
+                    re, im = sums[c][u]
+                    re = fma(ai, ci, fma(ar, cr, re), "c - ab")
+                    re = fma(bi, di, fma(br, dr, re), "c - ab")
+                    im = fma(bi, dr, fma(br, di, fma(ai, cr, fma(ar, ci, im))))
+                    found[c].append((re, im))
+            return tuple(map(tuple, found))
+
+        def read_column(m: jax.Array, none: jax.Array) -> jax.Array:
             slot = team + m * W
             column = jnp.minimum(slot, C - 1) * (8 * r)
 
@@ -340,11 +401,13 @@ def _kernel(
                 for g in range(G):
                     at = in_spectra + ((first + g) * spectra + q * (4 * r * r))
                     ar, ai, br, bi = _quarters(triton.load(shared.at[at]))
-                    for cr, ci, dr, di in limbs:
+                    for limb, (cr, ci, dr, di) in enumerate(limbs):
+                        if limb:
+                            cr, ci, dr, di = dr, di, cr, ci
                         re, im = sums[len(found)]
-                        # From left to right, each a fused multiply-add.
-                        re = re + ar * cr - ai * ci + br * dr - bi * di
-                        im = im + ar * ci + ai * cr + br * di + bi * dr
+                        re = fma(ai, ci, fma(ar, cr, re), "c - ab")
+                        re = fma(bi, di, fma(br, dr, re), "c - ab")
+                        im = fma(bi, dr, fma(br, di, fma(ai, cr, fma(ar, ci, im))))
                         found.append((re, im))
                 return tuple(found)
 
@@ -353,9 +416,18 @@ def _kernel(
                 0, plan.pairs, multiply, ((nothing, nothing),) * (2 * G)
             )
             re, im = (_collect(plan, [s[part] for s in sums]) for part in range(2))
-            re, im = transform.backward(re, im, by_lane)
+            transform_column(slot, re, im)
+            return none
+
+        def take_column(c: jax.Array, sums: tuple) -> tuple:
+            re, im = (transform.merge([s[part] for s in sums[0]]) for part in range(2))
+            transform_column(c, re, im)
+            return (*sums[1:], sums[-1])
+
+        def transform_column(slot: jax.Array, re: jax.Array, im: jax.Array) -> None:
+            re, im = transform.backward(re, im, by_lane, fma)
             re, im = transform.exchange(re), transform.exchange(im)
-            re, im = transform.backward_constant(re, im)
+            re, im = transform.backward_constant(re, im, fma)
             # A lane keeps one part of both limbs.
             own = machine.round(jnp.where(is_first, re, im))
             other = machine.round(jnp.where(is_first, im, re))
@@ -364,11 +436,17 @@ def _kernel(
             new = new + own * own_unit + machine.across(other, r) * other_unit
             triton.store(state.at[at + N], new)
             triton.store(state.at[at], -new)
-            return none
 
-        lax.fori_loop(0, plan.pair_slots // W, transform_pair, none)
-        machine.barrier()
-        lax.fori_loop(0, plan.column_slots // W, transform_column, none)
+        if W == 1:
+            nothing = jnp.zeros((r // chunks, T), jnp.float32)
+            sums = (((nothing, nothing),) * chunks,) * C
+            sums = lax.fori_loop(0, plan.pairs, add_pair, sums)
+            machine.barrier()
+            lax.fori_loop(0, C, take_column, sums)
+        else:
+            lax.fori_loop(0, plan.pair_slots // W, write_pair, none)
+            machine.barrier()
+            lax.fori_loop(0, plan.column_slots // W, read_column, none)
         machine.barrier()
         return none
 

@@ -14,6 +14,7 @@ j, in lane k1, at the frequencies `k2 + (k1 + 1/4) / r`. A round at frequencies
 `k + shift` has the butterflies of an ordinary one with other factors.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -25,6 +26,7 @@ SHIFT = 0.25
 """The roots of `X**M = -i` are at the frequencies `k + SHIFT`."""
 
 Pair = tuple[jax.Array, jax.Array]  # real and imaginary parts
+Fma = Callable[..., jax.Array]  # of a, b, c and what of them
 Factors = dict[int, Pair]  # by length L: [L / 2, 1, T] or [L / 2, 1, 1]
 
 
@@ -49,6 +51,14 @@ def merge(pieces: list[jax.Array]) -> jax.Array:
     half = len(pieces) // 2
     a, b = merge(pieces[:half]), merge(pieces[half:])
     return join(a, b, 0).reshape(2 * a.shape[0], *a.shape[1:])
+
+
+def unmerge(x: jax.Array, count: int) -> list[jax.Array]:
+    """The inverse of `merge`."""
+    if count == 1:
+        return [x]
+    halves = split(x.reshape(2, x.shape[0] // 2, *x.shape[1:]), 0)
+    return [piece for half in halves for piece in unmerge(half, count // 2)]
 
 
 def exchange(x: jax.Array) -> jax.Array:
@@ -122,13 +132,14 @@ def lane_factors(load: Any, lane: jax.Array, r: int) -> Factors:
     return found
 
 
-def forward(re: jax.Array, im: jax.Array, factors: Factors) -> Pair:
+def forward(re: jax.Array, im: jax.Array, factors: Factors, fma: Fma) -> Pair:
     """A round, decimated in time: six fused multiply-adds a butterfly.
 
     Args:
         re: float32 `[r, T]`.
         im: the same.
         factors: of one of the two rounds.
+        fma: of a, b, c and "ab + c" (if not given), "ab - c" or "c - ab".
     """
     r, T = re.shape
     L = 2
@@ -136,16 +147,16 @@ def forward(re: jax.Array, im: jax.Array, factors: Factors) -> Pair:
         shape = (L // 2, 2, r // L, T)
         (ar, br), (ai, bi) = (split(x.reshape(shape), 1) for x in (re, im))
         wr, wi = factors[L]
-        ur = (ar + wr * br) - wi * bi
-        ui = (ai + wr * bi) + wi * br
+        ur = fma(wi, bi, fma(wr, br, ar), "c - ab")
+        ui = fma(wi, br, fma(wr, bi, ai))
         # a - w b from a + w b, in one instruction.
-        re = join(ur, 2.0 * ar - ur, 0)
-        im = join(ui, 2.0 * ai - ui, 0)
+        re = join(ur, fma(2.0, ar, ur, "ab - c"), 0)
+        im = join(ui, fma(2.0, ai, ui, "ab - c"), 0)
         L *= 2
     return re.reshape(r, T), im.reshape(r, T)
 
 
-def backward(re: jax.Array, im: jax.Array, factors: Factors) -> Pair:
+def backward(re: jax.Array, im: jax.Array, factors: Factors, fma: Fma) -> Pair:
     """The adjoint of `forward` and so, but for a factor r, its inverse."""
     r, T = re.shape
     L = r
@@ -154,13 +165,13 @@ def backward(re: jax.Array, im: jax.Array, factors: Factors) -> Pair:
         (ar, br), (ai, bi) = (split(x.reshape(shape), 0) for x in (re, im))
         wr, wi = factors[L]
         dr, di = ar - br, ai - bi
-        re = join(ar + br, dr * wr + di * wi, 1)
-        im = join(ai + bi, di * wr - dr * wi, 1)
+        re = join(ar + br, fma(di, wi, dr * wr), 1)
+        im = join(ai + bi, fma(dr, wi, di * wr, "c - ab"), 1)
         L //= 2
     return re.reshape(r, T), im.reshape(r, T)
 
 
-def backward_constant(re: jax.Array, im: jax.Array) -> Pair:
+def backward_constant(re: jax.Array, im: jax.Array, fma: Fma) -> Pair:
     """`backward` by constants, with cosines left to the end (Linzer and Feig 1993).
 
     A butterfly has six fused multiply-adds by tangents, and a value's cosines are one
@@ -174,13 +185,17 @@ def backward_constant(re: jax.Array, im: jax.Array) -> Pair:
         (ar, br), (ai, bi) = (split(x.reshape(shape), 0) for x in (re, im))
         first, second = scale.reshape(shape[:3])
         angles = _angles(L, SHIFT)[:, None]
-        if L < r:
-            ratio = _constant(second / first)
-            br, bi = ratio * br, ratio * bi
+        ratio = _constant(second / first) if L < r else None
         tangent = _constant(np.tan(angles))
-        dr, di = ar - br, ai - bi
-        re = join(ar + br, dr - tangent * di, 1)
-        im = join(ai + bi, di + tangent * dr, 1)
+        if ratio is None:
+            ur, ui, dr, di = ar + br, ai + bi, ar - br, ai - bi
+        else:
+            ur, ui = fma(ratio, br, ar), fma(ratio, bi, ai)
+            dr, di = (
+                fma(ratio, x, y, "c - ab") for x, y in ((br, ar), (bi, ai))
+            )
+        re = join(ur, fma(tangent, di, dr, "c - ab"), 1)
+        im = join(ui, fma(tangent, dr, di), 1)
         scale = np.stack([first, first * np.cos(angles)], axis=1)
         L //= 2
     last = _constant(scale.reshape(r, 1))[:, 0]
