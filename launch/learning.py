@@ -167,7 +167,7 @@ def fit(
         _remember(recent, row["games"], row["points_of_games"])
     before = rows[-1]["seconds"] if rows else 0.0
     began = saved = time.perf_counter()
-    skip = env.config.frame_skip if env.config is not None else 1
+    skip = env.config.frame_skip
     while len(rows) < updates:
         clock = time.perf_counter()
         state, metrics = update(state)

@@ -95,8 +95,8 @@ def make(config: Config, env: Environment, axis_name: str | None = None) -> Agen
     module = network.ActionValue(torso, env.num_actions, config.dueling)
     apply: Callable[..., Any] = module.apply
     stack = env.observation_shape[0]
-    fill = env.config is not None and env.config.fill_stack
-    if env.config is not None and env.config.stack is None:
+    fill = env.config.fill_stack
+    if env.config.stack is None:
         raise ValueError("the replay needs stacked observations; give stack=1 or more")
     if config.learn_start < stack + config.ahead:
         raise ValueError(f"learn_start must be at least {stack + config.ahead}")

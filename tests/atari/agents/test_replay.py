@@ -13,35 +13,6 @@ from atari.agents import replay as replays, rollout
 STACK, CAPACITY, N = 3, 24, 4
 
 
-def stacked(fill: bool):
-    """Catch with real stacks: black or the first picture before a game's start."""
-    env = catch.make(balls=2)
-
-    def reset(key):
-        state, timestep = env.reset(key)
-        picture = timestep.observation
-        old = picture if fill else jnp.zeros_like(picture)
-        stack = jnp.concatenate([old] * (STACK - 1) + [picture])
-        return Stacked(state, stack, state.over), timestep._replace(observation=stack)
-
-    def step(key, now, action):
-        state, timestep = env.step(key, now.state, action)
-        stack = jnp.concatenate([now.stack[1:], timestep.observation])
-        stack = jnp.where(now.over, now.stack, stack)
-        return Stacked(state, stack, state.over), timestep._replace(observation=stack)
-
-    shape = (STACK, catch.ROWS, catch.COLUMNS)
-    return env._replace(reset=reset, step=step, observation_shape=shape)
-
-
-class Stacked(catch.NamedTuple):
-    """A game and its last pictures."""
-
-    state: catch.State
-    stack: jax.Array
-    over: jax.Array
-
-
 def wander(key, observations):
     return jax.random.randint(key, (observations.shape[0],), 0, 3), ()
 
@@ -49,7 +20,7 @@ def wander(key, observations):
 @functools.cache
 def remembered(fill: bool, steps: int):
     """A memory after so many steps, and the whole record."""
-    env = stacked(fill)
+    env = catch.make(balls=2, stack=STACK, fill=fill)
 
     @jax.jit
     def run(key):

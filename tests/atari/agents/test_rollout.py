@@ -96,3 +96,22 @@ def test_records_join() -> None:
 def test_it_refuses_an_empty_batch() -> None:
     with pytest.raises(ValueError, match="got 0 and 4"):
         rollout.start(catch.make(), jax.random.key(0), 0, 4)
+
+
+def test_games_start_one_after_another() -> None:
+    """Every other step, before which nothing is to be learned from them."""
+    env = catch.make(balls=2)
+    actors = rollout.start(env, jax.random.key(1), 8, 4, stagger=16)
+    run = jax.jit(lambda a: rollout.collect(env, stay, jax.random.key(2), a, 40))
+    _, made, tally = jax.tree.map(np.asarray, run(actors))
+    starts = made.valid.argmax(0)
+    assert sorted(starts) == list(range(0, 16, 2))
+    for i, begun in enumerate(starts):
+        assert not made.valid[:begun, i].any()
+        assert not made.end[:begun, i].any()
+        assert (made.reward[:begun, i] == 0).all()
+        assert (made.age[begun : begun + 11, i] == np.arange(11)).all()
+        assert made.terminal[begun + 4, i]
+        assert made.terminal[begun + 9, i]
+        assert not made.valid[begun + 10, i]
+    assert tally.games == sum((40 - starts + 1) // 11)
