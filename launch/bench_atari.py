@@ -27,6 +27,7 @@ from absl import app, flags
 from rich.table import Table
 
 import atari
+from atari import console as consoles
 from launch import common
 
 TWENTY = (
@@ -45,6 +46,12 @@ _WARMUP = flags.DEFINE_integer(
     "warmup", 250, "steps of random play that come before, so that consoles differ"
 )
 _ALE_ENVS = flags.DEFINE_integer("ale_envs", 64, "environments of ale-py; 0 for none")
+_BACKEND = flags.DEFINE_enum(
+    "backend",
+    "auto",
+    ["auto", "lax", "pallas"],
+    "XLA's loop or the GPU kernel; the bank is made by auto in any case",
+)
 _OUTPUT = flags.DEFINE_string("output", None, "also append JSON lines to this file")
 
 
@@ -77,6 +84,7 @@ def prepare(game: str, sizes: list[int]) -> dict[int, Callable[[], dict[str, flo
     key = jax.random.key(0)
     bank = atari.bank(env, key, min(_BANK.value, max(sizes)))
     resetting = atari.autoreset(env, "next_step", bank)
+    consoles.set_backend(_BACKEND.value)
 
     def rollout(
         key: jax.Array, state: atari.State, steps: int
@@ -127,7 +135,9 @@ def prepare(game: str, sizes: list[int]) -> dict[int, Callable[[], dict[str, flo
 
         return measure
 
-    return {size: job(size) for size in sizes}
+    jobs = {size: job(size) for size in sizes}
+    consoles.set_backend("auto")
+    return jobs
 
 
 def measure_ale(game: str, num_envs: int) -> dict[str, float]:
@@ -184,7 +194,9 @@ def rows() -> list[dict[str, Any]]:
                 common.console.print(f"{system} is left out: {error}")
                 continue
             row = {"game": game, "system": system, "num_envs": size, **rates}
-            if system != "atari":
+            if system == "atari":
+                row["backend"] = _BACKEND.value
+            else:
                 row["device"] = f"{os.cpu_count()} CPU cores"
             found.append(row)
     return found + medians(found) if len(names) > 1 else found
