@@ -39,7 +39,6 @@ except ImportError:  # a JAX without this lowering
 _LOW = 24  # bits of the key's lower limb
 _UNIT = 2.0**-8  # of the lower limb's sums, which in units of one exceed 32 bits
 _SMALL = 256  # ciphertexts up to which four teams work on each
-CHUNKS = 4
 _FIELDS = 5  # of a row in the table of digits
 
 
@@ -248,11 +247,19 @@ _INTERPRETER = _Machine(
 )
 
 
-def _quarters(x: jax.Array) -> tuple[jax.Array, ...]:
-    """`[T, l, 4]` as four `[l, T]`."""
+def _factors(x: jax.Array) -> tuple[transform.Pair, transform.Pair]:
+    """`[T, l, 4]` as two complex `[l, T]`."""
     T, l, _ = x.shape
-    rows = transform.split(x.transpose(1, 0, 2).reshape(l, T, 2, 2), 2)
-    return tuple(part for row in rows for part in transform.split(row, 2))
+    first, second = transform.split(x.transpose(1, 0, 2).reshape(l, T, 2, 2), 2)
+    return transform.split(first, 2), transform.split(second, 2)
+
+
+def _add(
+    fma: transform.Fma, to: transform.Pair, a: transform.Pair, b: transform.Pair
+) -> transform.Pair:
+    """A complex product added."""
+    (re, im), (ar, ai), (br, bi) = to, a, b
+    return fma(ai, bi, fma(ar, br, re), "c - ab"), fma(ai, br, fma(ar, bi, im))
 
 
 def _kernel(
@@ -324,16 +331,15 @@ def _kernel(
     in_key = ((upper * (2 * C * r) + j) * 4)[:, None, None] + quarter
     in_key = in_key + nth * (8 * C * r)
 
-    chunks = CHUNKS
-    in_key_own = (lax.rem(lane, full(2 * r)) * 4)[:, None, None] + quarter
-    in_key_own = in_key_own + lax.broadcasted_iota(jnp.int32, (1, r // chunks, 1), 1) * (8 * C * r)
+    all_in_key = (lax.rem(lane, full(2 * r)) * 4)[:, None, None] + quarter
+    all_in_key = all_in_key + lax.broadcasted_iota(jnp.int32, (1, r, 1), 1) * (8 * C * r)
 
     is_first = (half == 0)[None, :]
     # Results of the second half of lanes are imaginary parts, which count negatively.
     own_unit = jnp.where(is_first, 1 << _LOW, -int(1 / _UNIT)).astype(jnp.int32)
     other_unit = jnp.where(is_first, int(1 / _UNIT), -(1 << _LOW)).astype(jnp.int32)
 
-    def step(i: jax.Array, none: jax.Array) -> jax.Array:
+    def step(i: jax.Array, sums: tuple) -> tuple:
         amount = triton.load(amounts.at[i * batch + ciphertext])
         turn = accumulator + (N - (amount & (N - 1)))
         sign = -lax.shift_right_logical(amount, full(N.bit_length() - 1))
@@ -372,19 +378,13 @@ def _kernel(
         def add_pair(pair: jax.Array, sums: tuple) -> tuple:
             re, im = transform_pair(pair)
             start = (i * plan.pairs + pair) * (8 * C * r * r)
-            found = [[] for _ in range(C)]
-            pieces = zip(transform.unmerge(re, chunks), transform.unmerge(im, chunks), strict=True)
-            for u, (ar, ai) in enumerate(pieces):
-                br, bi = machine.across(ar, r), machine.across(ai, r)
-                for c in range(C):
-                    at = in_key_own + (start + (u * (r // chunks) * C + c) * (8 * r))
-                    cr, ci, dr, di = _quarters(triton.load(key.at[at]))
-                    re, im = sums[c][u]
-                    re = fma(ai, ci, fma(ar, cr, re), "c - ab")
-                    re = fma(bi, di, fma(br, dr, re), "c - ab")
-                    im = fma(bi, dr, fma(br, di, fma(ai, cr, fma(ar, ci, im))))
-                    found[c].append((re, im))
-            return tuple(map(tuple, found))
+            a, b = (re, im), (machine.across(re, r), machine.across(im, r))
+            found = []
+            for column, (re, im) in enumerate(sums):
+                at = all_in_key + (start + column * (8 * r))
+                c, d = _factors(triton.load(key.at[at]))
+                found.append(_add(fma, _add(fma, (re, im), a, c), b, d))
+            return tuple(found)
 
         def read_column(m: jax.Array, none: jax.Array) -> jax.Array:
             slot = team + m * W
@@ -393,36 +393,26 @@ def _kernel(
             def multiply(q: jax.Array, sums: tuple) -> tuple:
                 start = (i * plan.pairs + q) * (8 * C * r * r)
                 start = in_key + (start + column)[:, None, None]
-                limbs = [
-                    _quarters(triton.load(key.at[start + limb * (4 * r)]))
-                    for limb in range(2)
-                ]
+                high = _factors(triton.load(key.at[start]))
+                low = _factors(triton.load(key.at[start + 4 * r]))
                 found = []
                 for g in range(G):
                     at = in_spectra + ((first + g) * spectra + q * (4 * r * r))
-                    ar, ai, br, bi = _quarters(triton.load(shared.at[at]))
-                    for limb, (cr, ci, dr, di) in enumerate(limbs):
-                        if limb:
-                            cr, ci, dr, di = dr, di, cr, ci
-                        re, im = sums[len(found)]
-                        re = fma(ai, ci, fma(ar, cr, re), "c - ab")
-                        re = fma(bi, di, fma(br, dr, re), "c - ab")
-                        im = fma(bi, dr, fma(br, di, fma(ai, cr, fma(ar, ci, im))))
-                        found.append((re, im))
+                    a, b = _factors(triton.load(shared.at[at]))
+                    # The lower limb has its rows the other way round.
+                    for c, d in (high, low[::-1]):
+                        found.append(_add(fma, _add(fma, sums[len(found)], a, c), b, d))
                 return tuple(found)
 
-            nothing = jnp.zeros((l, T), jnp.float32)
-            sums = lax.fori_loop(
-                0, plan.pairs, multiply, ((nothing, nothing),) * (2 * G)
-            )
+            zeros = (jnp.zeros((l, T), jnp.float32),) * 2
+            sums = lax.fori_loop(0, plan.pairs, multiply, (zeros,) * (2 * G))
             re, im = (_collect(plan, [s[part] for s in sums]) for part in range(2))
             transform_column(slot, re, im)
             return none
 
         def take_column(c: jax.Array, sums: tuple) -> tuple:
-            re, im = (transform.merge([s[part] for s in sums[0]]) for part in range(2))
-            transform_column(c, re, im)
-            return (*sums[1:], sums[-1])
+            transform_column(c, *sums[0])
+            return (*sums[1:], nothing)
 
         def transform_column(slot: jax.Array, re: jax.Array, im: jax.Array) -> None:
             re, im = transform.backward(re, im, by_lane, fma)
@@ -438,19 +428,18 @@ def _kernel(
             triton.store(state.at[at], -new)
 
         if W == 1:
-            nothing = jnp.zeros((r // chunks, T), jnp.float32)
-            sums = (((nothing, nothing),) * chunks,) * C
             sums = lax.fori_loop(0, plan.pairs, add_pair, sums)
             machine.barrier()
-            lax.fori_loop(0, C, take_column, sums)
+            sums = lax.fori_loop(0, C, take_column, sums)
         else:
-            lax.fori_loop(0, plan.pair_slots // W, write_pair, none)
+            lax.fori_loop(0, plan.pair_slots // W, write_pair, 0)
             machine.barrier()
-            lax.fori_loop(0, plan.column_slots // W, read_column, none)
+            lax.fori_loop(0, plan.column_slots // W, read_column, 0)
         machine.barrier()
-        return none
+        return sums
 
-    lax.fori_loop(0, plan.steps, step, jnp.int32(0))
+    nothing = (jnp.zeros((r, T), jnp.float32),) * 2
+    lax.fori_loop(0, plan.steps, step, (nothing,) * C if W == 1 else ())
 
 
 def _collect(plan: Plan, sums: list[jax.Array]) -> jax.Array:
