@@ -41,7 +41,9 @@ def prepare_key(
     """
     return EvaluationKey(
         method.prepare(jnp.asarray(bootstrapping)),
-        prepare_switch_key(switching, params.switch_gadget),
+        prepare_switch_key(
+            switching, params.switch_gadget, small=jax.default_backend() == "gpu"
+        ),
     )
 
 

@@ -67,9 +67,9 @@ def combine(ciphertexts: jax.Array, weights: jax.Array, offset: jax.Array) -> ja
 
 
 class SwitchKey(NamedTuple):
-    """A key-switching key in exact float32 limbs, least significant first."""
+    """A key-switching key in exact limbs, least significant first."""
 
-    limbs: jax.Array  # float32 [count, old dimension * levels, new dimension + 1]
+    limbs: jax.Array  # [count, new dimension + 1, old dimension * levels]
     gadget: Gadget
     limb_bits: int
 
@@ -81,26 +81,36 @@ jax.tree_util.register_pytree_node(
 )
 
 
-def prepare_switch_key(key: Array, gadget: Gadget) -> SwitchKey:
-    """Splits a key-switching key so that a float32 matrix product is exact.
+def prepare_switch_key(
+    key: Array, gadget: Gadget, *, small: bool = False
+) -> SwitchKey:
+    """Splits a key-switching key so that a matrix product is exact.
 
-    Every partial sum of digits times limbs stays within `2**24`, below which float32
-    holds each integer.
+    Every partial sum of digits times float32 limbs stays within `2**24`, below which
+    float32 holds each integer.
 
     Args:
         key: uint32 `[old dimension, levels, new dimension + 1]`; entry `[i, j - 1]`
             encrypts `old secret[i] * 2**(32 - j * log_base)` under the new secret.
         gadget: digits of the old mask.
+        small: int8 limbs instead, which a GPU's matrix units multiply.
     """
     old, levels, width = key.shape
+    if small and gadget.log_base <= 8:
+        return SwitchKey(_switch_limbs(key, 8, 4).astype(jnp.int8), gadget, 8)
     digit_sum = old * levels * (1 << (gadget.log_base - 1))
     bits = 24 - (digit_sum - 1).bit_length() + 1
     if bits < 2:
         raise ValueError(f"{old} x {gadget} is too large for exact float32 sums")
     # Few wide limbs: each is a matrix product of its own.
     count = -(-torus.BITS // bits)
+    return SwitchKey(_switch_limbs(key, bits, count).astype(jnp.float32), gadget, bits)
+
+
+def _switch_limbs(key: Array, bits: int, count: int) -> jax.Array:
+    old, levels, width = key.shape
     parts = torus.limbs(jnp.asarray(key).reshape(old * levels, width), bits, count)
-    return SwitchKey(parts.astype(jnp.float32), gadget, bits)
+    return jnp.swapaxes(parts, 1, 2)
 
 
 def switch_key(ciphertext: jax.Array, key: SwitchKey) -> jax.Array:
@@ -116,10 +126,11 @@ def switch_key(ciphertext: jax.Array, key: SwitchKey) -> jax.Array:
     digits = decompose(ciphertext[:-1], key.gadget).T.reshape(-1)
     # The highest precision, or accelerators would round the limbs to bfloat16 or TF32.
     sums = jnp.einsum(
-        "i,lij->lj",
-        digits.astype(jnp.float32),
+        "i,lji->lj",
+        digits.astype(key.limbs.dtype),
         key.limbs,
         precision=jax.lax.Precision.HIGHEST,
+        preferred_element_type=jnp.int32 if key.limbs.dtype == jnp.int8 else None,
     )
     parts = torus.unsigned(sums.astype(jnp.int32))
     shifts = jnp.arange(parts.shape[0], dtype=jnp.uint32) * jnp.uint32(key.limb_bits)

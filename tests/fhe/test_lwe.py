@@ -9,6 +9,8 @@ import pytest
 from fhe import lwe
 from fhe.gadget import Gadget
 
+SMALL = pytest.mark.parametrize("small", [False, True], ids=["float32", "int8"])
+
 
 def words(rng, *shape):
     return rng.integers(0, 2**32, shape, np.uint32)
@@ -42,11 +44,12 @@ def test_combine_is_the_weighted_sum():
 
 
 @pytest.mark.parametrize("gadget", [(6, 2), (3, 7), (1, 10), (12, 1)])
+@SMALL
 @pytest.mark.parametrize("old", [5, 96])
-def test_key_switch_equals_its_definition(gadget, old):
+def test_key_switch_equals_its_definition(gadget, old, small):
     rng = np.random.default_rng(old)
     key = words(rng, old, gadget[0], 9)
-    prepared = lwe.prepare_switch_key(key, Gadget(*gadget))
+    prepared = lwe.prepare_switch_key(key, Gadget(*gadget), small=small)
     ciphertexts = words(rng, 4, old + 1)
     found = jax.jit(jax.vmap(lwe.switch_key, (0, None)))(ciphertexts, prepared)
     for ciphertext, row in zip(ciphertexts, found, strict=True):
@@ -54,8 +57,9 @@ def test_key_switch_equals_its_definition(gadget, old):
         np.testing.assert_array_equal(row, want.astype(np.uint32))
 
 
+@SMALL
 @pytest.mark.parametrize("gadget", [(6, 2), (8, 2), (5, 3), (3, 7)])
-def test_key_switch_sums_stay_exact_at_their_largest(gadget):
+def test_key_switch_sums_stay_exact_at_their_largest(gadget, small):
     """Every digit and limb at its extreme: float32 must still hold the sums."""
     old = 1536
     key = np.full((old, gadget[0], 2), 0x80000000, np.uint32)
@@ -63,7 +67,7 @@ def test_key_switch_sums_stay_exact_at_their_largest(gadget):
     digit = -(1 << (gadget[1] - 1))
     word = sum(digit << (32 - j * gadget[1]) for j in range(1, gadget[0] + 1)) % 2**32
     ciphertext = np.full(old + 1, word, np.uint32)
-    prepared = lwe.prepare_switch_key(key, Gadget(*gadget))
+    prepared = lwe.prepare_switch_key(key, Gadget(*gadget), small=small)
     want = cggi_oracle.switch_key(ciphertext, key, gadget)
     found = lwe.switch_key(jnp.asarray(ciphertext), prepared)
     np.testing.assert_array_equal(found, want.astype(np.uint32))
