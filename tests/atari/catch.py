@@ -49,7 +49,9 @@ def make(
         pictures = jnp.zeros((stack, ROWS, COLUMNS), jnp.uint8)
         no, middle = jnp.bool_(False), jnp.int32(COLUMNS // 2)
         state = State(drop(key), middle, zero, no, zero, pictures)
-        pictures = pictures.at[0 if fill else -1 :].set(picture(state))
+        # Not by a slice: to set a whole array so crashes XLA (JAX 0.11) under pmap.
+        for i in range(0 if fill else stack - 1, stack):
+            pictures = pictures.at[i].set(picture(state))
         state = state._replace(stack=pictures)
         return state, shown(state, 0, False, False)
 
