@@ -2,10 +2,9 @@ r"""Measures the wall-clock in which an agent learns a game to a mark.
 
 The marks are those of CuLE's paper (Dalton and Frosio, 2020, table 3): Pong 18, Asterix
 1,000, Ms. Pac-Man 1,500, Assault 800. While an agent trains, its parameters are put
-aside every few seconds. Afterwards the last snapshot plays whole games from no-op
-starts in ALE itself (ale-py, on the host); if it reaches the mark, a bisection of the
-others finds when that was. So the time to a mark is one of training, without
-evaluation. Example:
+aside every few seconds. Afterwards some of these snapshots play whole games from no-op
+starts in ALE itself (ale-py, on the host), then those about the first that reaches the
+mark. So the time to a mark is one of training, without evaluation. Example:
 
     python -m launch.bench_agents --games=pong,asterix,ms_pacman,assault --seeds=3
 
@@ -14,7 +13,6 @@ table and one JSON line a run: time to the mark with compiling apart and include
 emulated frames/s while training, and the shares of emulation, inference and learning.
 """
 
-import bisect
 import contextlib
 import json
 import statistics
@@ -45,6 +43,10 @@ _SECONDS = flags.DEFINE_float("seconds", 120, "of a run's training, at most")
 _SET = flags.DEFINE_list("set", [], "settings of the agent, name=value")
 _SNAPSHOT = flags.DEFINE_float("snapshot_seconds", 2, "between snapshots")
 _PLAYED = flags.DEFINE_integer("evaluation_games", 30, "of a snapshot; 0: no marks")
+_AT_ONCE = flags.DEFINE_integer(
+    "snapshots", 8, "evaluated at once, twice: overall, then near the mark"
+)
+_GREEDY = flags.DEFINE_bool("greedy", False, "evaluate the best actions, not samples")
 _PROTOCOL = flags.DEFINE_enum(
     "protocol", "noop", list(evaluate.PROTOCOLS), "of evaluation"
 )
@@ -113,13 +115,6 @@ def shares(agent: Agent, config: Any, state: State, seconds: float) -> dict[str,
     }
 
 
-def first_passing(scores: Callable[[int], float], number: int, mark: float) -> int:
-    """The first of some snapshots to reach a mark, by bisection; `number` if none."""
-    return bisect.bisect_left(
-        range(number), True, key=lambda i: bool(scores(i) >= mark)
-    )
-
-
 def measure(game: str, seed: int) -> dict[str, Any]:
     """Trains one agent, and finds when it reached the mark."""
     env = atari.make(game, "dqn")
@@ -166,11 +161,11 @@ def measure(game: str, seed: int) -> dict[str, Any]:
         "training_score": last["score"],
         "busy_share": statistics.mean(busy) if busy else None,
     }
-    row |= shares(agent, config, done.state, agent.steps * skip / rate)
-    print(json.dumps(row), flush=True)
+    if _PRINT.value:
+        print(json.dumps(row), flush=True)
     if _PLAYED.value:
         row |= find_mark(game, agent, snapshots)
-    return row
+    return row | shares(agent, config, done.state, agent.steps * skip / rate)
 
 
 def brief(row: learning.Row) -> dict[str, float]:
@@ -186,50 +181,88 @@ def find_mark(
     game: str, agent: Agent, snapshots: Sequence[tuple[learning.Row, Any]]
 ) -> dict[str, Any]:
     """When the mark was reached, and how well the last snapshot plays."""
-    act = jax.jit(agent.act, static_argnums=3)
-    found: dict[int, evaluate.Scores] = {}
+    found: dict[int, np.ndarray] = {}
 
-    def mean(i: int) -> float:
-        if i not in found:
-            clock = time.perf_counter()
-            found[i] = evaluate.in_ale(
-                game,
-                act,
-                jax.device_put(snapshots[i][1]),
-                _PLAYED.value,
-                protocol=_PROTOCOL.value,
-                max_frames=_CUT.value,
-            )
-            scores = found[i].score
+    def score_all(chosen: Sequence[int]) -> None:
+        chosen = [i for i in chosen if i not in found]
+        if not chosen:
+            return
+        clock = time.perf_counter()
+        scores = play(game, agent, [snapshots[i][1] for i in chosen])
+        seconds = time.perf_counter() - clock
+        for i, row in zip(chosen, scores, strict=True):
+            found[i] = row
             print(
                 f"{game}: {snapshots[i][0]['seconds']:.1f} s of training: "
-                f"{scores.mean():.2f} (from {scores.min():g} to {scores.max():g}; "
-                f"longest {found[i].length.max()} steps, evaluated in "
-                f"{time.perf_counter() - clock:.1f} s)",
+                f"{row.mean():.2f}, from {row.min():g} to {row.max():g}",
                 flush=True,
             )
-        return float(found[i].score.mean())
+        print(f"{game}: evaluated in {seconds:.1f} s", flush=True)
 
     end = len(snapshots) - 1
-    final = mean(end)
+    score_all(between(-1, end, _AT_ONCE.value))
     row: dict[str, Any] = {
         "protocol": _PROTOCOL.value,
-        "final_score": final,
-        "final_error": float(found[end].score.std() / np.sqrt(_PLAYED.value)),
-        "human_normalised": score.human_normalised(game, final),
+        "final_score": float(found[end].mean()),
+        "final_error": float(found[end].std() / np.sqrt(_PLAYED.value)),
+        "human_normalised": score.human_normalised(game, float(found[end].mean())),
     }
     mark = MARKS.get(game)
-    if mark is None:
-        return row
-    row |= {"mark": mark, "seconds_to_mark": None}
-    if final >= mark:
-        best = first_passing(mean, len(snapshots), mark)
-        row |= {
-            "seconds_to_mark": snapshots[best][0]["seconds"],
-            "frames_to_mark": snapshots[best][0]["frames"],
-            "score_at_mark": mean(best),
-        }
+    if mark is not None:
+        row |= {"mark": mark, "seconds_to_mark": None}
+        low, first = bracket({i: row.mean() for i, row in found.items()}, mark)
+        if first is not None:
+            score_all(between(low, first, _AT_ONCE.value))
+            _, first = bracket({i: row.mean() for i, row in found.items()}, mark)
+        if first is not None:
+            row |= {
+                "seconds_to_mark": snapshots[first][0]["seconds"],
+                "frames_to_mark": snapshots[first][0]["frames"],
+                "score_at_mark": float(found[first].mean()),
+            }
+    row["scores"] = [
+        (round(snapshots[i][0]["seconds"], 1), float(found[i].mean()))
+        for i in sorted(found)
+    ]
     return row
+
+
+def between(low: int, high: int, number: int) -> list[int]:
+    """So many whole numbers spread over `low < i <= high`, the last one included."""
+    number = min(number, high - low)
+    return [low + (high - low) * (k + 1) // number for k in range(number)]
+
+
+def bracket(scores: dict[int, float], mark: float) -> tuple[int, int | None]:
+    """The first snapshot that reaches a mark, and the one before it that was scored."""
+    low = -1
+    for i in sorted(scores):
+        if scores[i] >= mark:
+            return low, i
+        low = i
+    return low, None
+
+
+def play(game: str, agent: Agent, params: Sequence[Any]) -> np.ndarray:
+    """Scores of whole games by several networks at once: [networks, games]."""
+    number = len(params)
+
+    @jax.jit
+    def act(params: Any, key: jax.Array, seen: jax.Array) -> jax.Array:
+        seen = seen.reshape(number, -1, *seen.shape[1:])
+        one = jax.vmap(lambda p, k, s: agent.act(p, k, s, _GREEDY.value))
+        return one(params, jax.random.split(key, number), seen).reshape(-1)
+
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *params)
+    found = evaluate.in_ale(
+        game,
+        lambda params, key, seen, greedy: act(params, key, seen),
+        stacked,
+        number * _PLAYED.value,
+        protocol=_PROTOCOL.value,
+        max_frames=_CUT.value,
+    )
+    return found.score.reshape(number, -1)
 
 
 def main(argv: Sequence[str]) -> None:

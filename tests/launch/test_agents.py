@@ -105,18 +105,29 @@ def test_bad_settings_are_refused(agent, setting, message) -> None:
         learning.configure(agent, [setting] if setting else [], 1, 4)
 
 
-@pytest.mark.parametrize("scores", [[1, 3, 7, 9], [9, 9], [1, 2, 3], [0, 9]])
-def test_a_bisection_finds_the_first(scores) -> None:
-    asked = []
+@pytest.mark.parametrize(
+    ("low", "high", "number", "expected"),
+    [
+        (-1, 7, 8, [0, 1, 2, 3, 4, 5, 6, 7]),
+        (-1, 7, 4, [1, 3, 5, 7]),
+        (3, 7, 8, [4, 5, 6, 7]),
+        (3, 4, 8, [4]),
+    ],
+)
+def test_snapshots_are_spread_and_end_with_the_last(low, high, number, expected):
+    assert bench_agents.between(low, high, number) == expected
 
-    def score(i):
-        asked.append(i)
-        return scores[i]
 
-    found = bench_agents.first_passing(score, len(scores), 7)
-    passing = [i for i, s in enumerate(scores) if s >= 7]
-    assert found == (passing[0] if passing else len(scores))
-    assert len(asked) <= 3
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [
+        ({1: 3.0, 4: 18.0, 7: 20.0}, (1, 4)),
+        ({1: 18.0, 4: 3.0}, (-1, 1)),
+        ({7: 17.9}, (7, None)),
+    ],
+)
+def test_the_first_to_reach_a_mark(scores, expected) -> None:
+    assert bench_agents.bracket(scores, 18) == expected
 
 
 def test_shares_add_up() -> None:
