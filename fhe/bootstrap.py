@@ -14,7 +14,7 @@ from fhe import torus
 from fhe.gadget import Gadget
 from fhe.ggsw import external_product
 from fhe.glwe import extract, rotate
-from fhe.kernels import rotation
+from fhe.kernels import layout, rotation
 from fhe.lwe import SwitchKey, prepare_switch_key, switch_key
 from fhe.params import Params
 from fhe.polynomial import Method, Prepared
@@ -106,7 +106,7 @@ def blind_rotate(
         return accumulator + product, None
 
     start = rotate(test, (-switched[-1]) & (2 * N - 1))
-    if method.name == "fused" and rotation.supports(N) and rotation.available():
+    if method.name == "fused" and layout.supports(N) and rotation.available():
         return rotation.rotator(mask, body)(switched[:-1], start, key)
     rotated, _ = jax.lax.scan(step, start, (switched[:-1], key))
     return rotated

@@ -81,9 +81,7 @@ jax.tree_util.register_pytree_node(
 )
 
 
-def prepare_switch_key(
-    key: Array, gadget: Gadget, *, small: bool = False
-) -> SwitchKey:
+def prepare_switch_key(key: Array, gadget: Gadget, *, small: bool = False) -> SwitchKey:
     """Splits a key-switching key so that a matrix product is exact.
 
     Every partial sum of digits times float32 limbs stays within `2**24`, below which
@@ -95,7 +93,7 @@ def prepare_switch_key(
         gadget: digits of the old mask.
         small: int8 limbs instead, which a GPU's matrix units multiply.
     """
-    old, levels, width = key.shape
+    old, levels, _ = key.shape
     if small and gadget.log_base <= 8:
         return SwitchKey(_switch_limbs(key, 8, 4).astype(jnp.int8), gadget, 8)
     digit_sum = old * levels * (1 << (gadget.log_base - 1))

@@ -31,7 +31,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fhe import torus
-from fhe.kernels import rotation
+from fhe.kernels import layout, rotation
 
 Prepared = Any  # an array or a pytree of arrays; leading axes follow the key's
 
@@ -153,14 +153,14 @@ def _fft32_product(digits: jax.Array, key: jax.Array) -> jax.Array:
 
 
 def _fused_prepare(key: jax.Array) -> jax.Array:
-    fits = rotation.supports(key.shape[-1])
-    return rotation.prepare(key) if fits else _fft32_prepare(key)
+    fits = layout.supports(key.shape[-1])
+    return layout.prepare(key) if fits else _fft32_prepare(key)
 
 
 def _fused_product(digits: jax.Array, key: jax.Array) -> jax.Array:
-    if not rotation.supports(digits.shape[-1]):
+    if not layout.supports(digits.shape[-1]):
         return _fft32_product(digits, key)
-    spectrum = rotation.spectrum(key)
+    spectrum = layout.spectrum(key)
     extra = spectrum.shape[0] - digits.shape[0]
     return _fft32_product(jnp.pad(digits, ((0, extra), (0, 0))), spectrum)
 

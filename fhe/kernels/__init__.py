@@ -1,1 +1,1 @@
-"""Hand-fused GPU kernels, each with a plain form elsewhere that it is tested against."""
+"""Hand-fused GPU kernels, each with a plain form elsewhere as its test."""

@@ -14,7 +14,6 @@ j, in lane k1, at the frequencies `k2 + (k1 + 1/4) / r`. A round at frequencies
 `k + shift` has the butterflies of an ordinary one with other factors.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -22,11 +21,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from fhe.kernels.instructions import Fma
+
 SHIFT = 0.25
 """The roots of `X**M = -i` are at the frequencies `k + SHIFT`."""
 
 Pair = tuple[jax.Array, jax.Array]  # real and imaginary parts
-Fma = Callable[..., jax.Array]  # of a, b, c and what of them
 Factors = dict[int, Pair]  # by length L: [L / 2, 1, T] or [L / 2, 1, 1]
 
 
@@ -82,7 +82,7 @@ def _angles(L: int, shift: Any) -> np.ndarray:
 def constant_factors(r: int) -> Factors:
     """Factors of the round at the frequencies `k + SHIFT`."""
     found, L = {}, 2
-    while L <= r:
+    while r >= L:
         angles = _angles(L, SHIFT)[:, None]
         found[L] = _constant(np.cos(angles)), _constant(-np.sin(angles))
         L *= 2
@@ -93,7 +93,7 @@ def lane_table(r: int) -> np.ndarray:
     """What `lane_factors` reads, float32 `[r * r]`."""
     shift = (np.arange(r) + SHIFT) / r
     rows, L = [], 2
-    while L <= r:
+    while r >= L:
         angles = _angles(L, shift)[: max(1, L // 4)]
         rows += [np.stack([np.cos(angles), -np.sin(angles)], axis=1)]
         L *= 2
@@ -110,7 +110,7 @@ def lane_factors(load: Any, lane: jax.Array, r: int) -> Factors:
     """
     found: Factors = {}
     L, start = 2, 0
-    while L <= r:
+    while r >= L:
         count = max(1, L // 4)
         k = lax.broadcasted_iota(jnp.int32, (count, 1, 1), 0)
         place = start + k * (2 * r) + lane[None, None, :]
@@ -135,7 +135,7 @@ def forward(re: jax.Array, im: jax.Array, factors: Factors, fma: Fma) -> Pair:
     """
     r, T = re.shape
     L = 2
-    while L <= r:
+    while r >= L:
         shape = (L // 2, 2, r // L, T)
         (ar, br), (ai, bi) = (split(x.reshape(shape), 1) for x in (re, im))
         wr, wi = factors[L]
@@ -177,15 +177,13 @@ def backward_constant(re: jax.Array, im: jax.Array, fma: Fma) -> Pair:
         (ar, br), (ai, bi) = (split(x.reshape(shape), 0) for x in (re, im))
         first, second = scale.reshape(shape[:3])
         angles = _angles(L, SHIFT)[:, None]
-        ratio = _constant(second / first) if L < r else None
+        ratio = _constant(second / first) if r > L else None
         tangent = _constant(np.tan(angles))
         if ratio is None:
             ur, ui, dr, di = ar + br, ai + bi, ar - br, ai - bi
         else:
             ur, ui = fma(ratio, br, ar), fma(ratio, bi, ai)
-            dr, di = (
-                fma(ratio, x, y, "c - ab") for x, y in ((br, ar), (bi, ai))
-            )
+            dr, di = (fma(ratio, x, y, "c - ab") for x, y in ((br, ar), (bi, ai)))
         re = join(ur, fma(tangent, di, dr, "c - ab"), 1)
         im = join(ui, fma(tangent, dr, di), 1)
         scale = np.stack([first, first * np.cos(angles)], axis=1)

@@ -11,7 +11,7 @@ import pytest
 from fhe import bootstrap, engine, gates, glwe, keys, noise, params, polynomial, torus
 from fhe.batch import apply_gate
 from fhe.gadget import Gadget
-from fhe.kernels import rotation
+from fhe.kernels import layout, rotation
 
 pytestmark = pytest.mark.skipif(
     rotation.pl is None, reason="this JAX has no Triton lowering of Pallas"
@@ -52,9 +52,9 @@ def test_one_step_is_near_the_exact_one(N, k, gadgets, group, teams, wrap):
     switched = rng.integers(0, 2 * N, (B, 2), np.int32)
     switched[0, 0] = 2 * N - 1
     start = jax.vmap(lambda s: glwe.rotate(test, -s[-1] & (2 * N - 1)))(switched)
-    plan = rotation.Plan(1, k + 1, N, mask, body, group, teams)
+    plan = layout.Plan(1, k + 1, N, mask, body, group, teams)
     run = functools.partial(rotation.blind_rotate, plan=plan, interpret=True)
-    found = wrap(run)(switched[:, :-1], start, rotation.prepare(key))
+    found = wrap(run)(switched[:, :-1], start, layout.prepare(key))
     exact = polynomial.method("exact")
     want = [
         bootstrap.blind_rotate(s, test, jnp.asarray(key), mask, body, exact)

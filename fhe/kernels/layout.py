@@ -1,0 +1,146 @@
+"""Sizes of the blind rotation's kernel, and its tables in the order lanes read them."""
+
+import dataclasses
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from fhe import torus
+from fhe.gadget import Gadget, carry
+
+LOW = 24
+"""Bits of the key's lower limb, of which the upper one has the other 8."""
+
+UNIT = 2.0**-8
+"""Of the lower limb's sums, which in units of one exceed 32 bits."""
+
+FIELDS = 5
+"""Numbers in a row of `digit_table`."""
+
+
+def supports(size: int) -> bool:
+    """Whether N is of a size that the kernel knows: half of it is `r * r`."""
+    return size in (32, 128, 512)
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What the kernel is compiled for.
+
+    Attributes:
+        steps: n.
+        columns: k + 1.
+        size: N.
+        mask: digits of the mask's components.
+        body: digits of the body.
+        group: ciphertexts of a program, a power of two; up to r / 2 for several teams.
+        teams: of `2 r` lanes that share the work on a ciphertext, a power of two.
+    """
+
+    steps: int
+    columns: int
+    size: int
+    mask: Gadget
+    body: Gadget
+    group: int
+    teams: int
+
+    @property
+    def radix(self) -> int:
+        """r, the length of a round of a transform."""
+        return math.isqrt(self.size // 2)
+
+    @property
+    def lanes(self) -> int:
+        """Of a program."""
+        return 2 * self.radix * self.teams * self.group
+
+    @property
+    def pairs(self) -> int:
+        """Of rows."""
+        return (len(_rows(self)) + 1) // 2
+
+    @property
+    def pair_slots(self) -> int:
+        """Pairs and what teams without a pair write."""
+        return -(-self.pairs // self.teams) * self.teams
+
+    @property
+    def column_slots(self) -> int:
+        """Columns and what teams without a column write."""
+        return -(-self.columns // self.teams) * self.teams
+
+
+def _rows(plan: Plan) -> list[tuple[int, Gadget, int]]:
+    """Component, gadget and level of each row."""
+    gadgets = [plan.mask] * (plan.columns - 1) + [plan.body]
+    return [
+        (p, gadget, level)
+        for p, gadget in enumerate(gadgets)
+        for level in range(1, gadget.levels + 1)
+    ]
+
+
+def digit_table(plan: Plan) -> np.ndarray:
+    """How to find each row's digits, int32 `[2 * pairs * FIELDS]`.
+
+    The component's place, the digit's place, its bits, its offset as the bits of a
+    float, and what to carry.
+    """
+    rows = _rows(plan)
+    rows += rows[-1:] * (2 * plan.pairs - len(rows))  # whose key is zero
+    found = []
+    for p, gadget, level in rows:
+        shift = torus.BITS - level * gadget.log_base
+        # A digit is put into the mantissa of 2**23.
+        offset = np.float32(2**23 + 2 ** (gadget.log_base - 1)).view(np.int32)
+        carried = np.uint32(carry(gadget)).view(np.int32)
+        bits = (1 << gadget.log_base) - 1
+        found.append([p * 2 * plan.size, shift, bits, offset, carried])
+    return np.array(found, np.int32).reshape(-1)
+
+
+def prepare(key: Any) -> jax.Array:
+    """Spectra of a key's two limbs, in the order in which lanes read them.
+
+    Args:
+        key: uint32 `[..., R, C, N]` for a size that `supports` knows.
+
+    Returns:
+        float32 `[..., Q, r, C, 2, r, 2, 2]`: pair of rows, upper half of the frequency,
+        column, limb, lower half of the frequency, row (for the lower limb the other one
+        first) and part.
+    """
+    key = np.asarray(key)
+    *lead, R, C, N = key.shape
+    r, pairs = math.isqrt(N // 2), (R + 1) // 2
+    low = (key.view(np.int32) << (32 - LOW)) >> (32 - LOW)
+    high = (key - low.view(np.uint32)).view(np.int32) >> LOW
+    # Scaled for the inverse transform too. In float64, as for fft32.
+    limbs = np.stack([high, low * UNIT]) * (2.0 / N)
+    half = limbs[..., : N // 2] - 1j * limbs[..., N // 2 :]
+    twist = np.exp(-1j * np.pi * np.arange(N // 2) / N)
+    values = np.fft.fft(half * twist).reshape(2, -1, R, C, N // 2)
+    if R % 2:
+        values = np.concatenate([values, 0 * values[:, :, :1]], axis=2)
+    parts = np.stack([values.real, values.imag], axis=-1).astype(np.float32)
+    parts = parts.reshape(2, -1, pairs, 2, C, r, r, 2)
+    # Lanes of the second half read the lower limb, and hold the second row.
+    parts[1] = parts[1, :, :, ::-1]
+    found = parts.transpose(1, 2, 5, 4, 0, 6, 3, 7)
+    return jnp.asarray(found.reshape(*lead, *found.shape[1:]))
+
+
+def spectrum(key: jax.Array) -> jax.Array:
+    """One entry of a prepared key as fft32 has it: complex64 `[R, 2 * C, N / 2]`."""
+    pairs, r, C = key.shape[:3]
+    values = lax.complex(key[..., 0], key[..., 1])
+    lower = values[:, :, :, 1, :, ::-1]
+    values = jnp.stack([values[:, :, :, 0], lower], axis=3)
+    values = values.transpose(0, 5, 3, 2, 1, 4).reshape(2 * pairs, 2, C, r * r)
+    scale = jnp.array([r * r, r * r / UNIT], jnp.float32)[:, None, None]
+    return (values * scale).reshape(2 * pairs, 2 * C, r * r)
