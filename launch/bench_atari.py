@@ -190,7 +190,7 @@ def rows() -> list[dict[str, Any]]:
         for system, size, run in jobs:
             try:
                 rates = run()
-            except ModuleNotFoundError as error:
+            except (ModuleNotFoundError, FileNotFoundError) as error:
                 common.console.print(f"{system} is left out: {error}")
                 continue
             row = {"game": game, "system": system, "num_envs": size, **rates}
