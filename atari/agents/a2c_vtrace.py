@@ -51,9 +51,9 @@ class Config:
     steps: int = 1
     horizon: int = 20
     groups: int = 16
-    turns: int = 1
+    turns: int = 4
     updates: int = 10_000
-    learning_rate: float = 5e-4
+    learning_rate: float = 7e-4
     anneal: bool = True
     discount: float = 0.99
     clip_rho: float = 1.0

@@ -55,7 +55,7 @@ class Config:
     steps: int = 1
     capacity: int = 1000
     learn_start: int = 40
-    batches: int = 8
+    batches: int = 16
     minibatch: int = 512
     ahead: int = 3
     double: bool = True
@@ -65,7 +65,7 @@ class Config:
     beta: float = 0.4
     target_period: int = 50
     updates: int = 10_000
-    learning_rate: float = 2.5e-4
+    learning_rate: float = 5e-4
     discount: float = 0.99
     first_epsilon: float = 1.0
     last_epsilon: float = 0.01

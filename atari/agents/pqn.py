@@ -42,11 +42,11 @@ class Config:
     """
 
     num_envs: int = 4096
-    steps: int = 16
+    steps: int = 4
     updates: int = 1000
-    epochs: int = 2
-    minibatch: int = 2048
-    learning_rate: float = 5e-4
+    epochs: int = 4
+    minibatch: int = 1024
+    learning_rate: float = 1e-3
     anneal: bool = True
     discount: float = 0.99
     trace: float = 0.65

@@ -11,7 +11,7 @@ from atari.agents import ppo
 from launch import bench_agents, learning, watch
 
 SMALL = ["num_envs=16", "steps=8", "minibatch=64", "network=mlp", "bank=4"]
-SMALL += ["bfloat16=false"]
+SMALL += ["bfloat16=false", "stagger=8"]
 
 
 def tiny(updates: int = 12, axis_name=None):

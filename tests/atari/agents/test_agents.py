@@ -11,11 +11,15 @@ from jax import numpy as jnp
 
 from atari.agents import a2c_vtrace, agent as agents, dqn, evaluate, ppo, pqn
 
-SMALL = {"network": "mlp", "bfloat16": False, "bank": 8, "num_envs": 64}
+SMALL = {"network": "mlp", "bfloat16": False, "bank": 8, "stagger": 8, "num_envs": 64}
 SETTINGS = {
     "ppo": (ppo, 48, {"steps": 16, "minibatch": 256, "learning_rate": 3e-3}),
     "pqn": (pqn, 48, {"steps": 16, "minibatch": 256, "learning_rate": 3e-3}),
-    "a2c": (a2c_vtrace, 600, {"groups": 4, "horizon": 8, "learning_rate": 5e-3}),
+    "a2c": (
+        a2c_vtrace,
+        600,
+        {"groups": 4, "turns": 1, "horizon": 8, "learning_rate": 5e-3},
+    ),
     "dqn": (
         dqn,
         480,
@@ -183,7 +187,7 @@ def test_mere_resets_teach_nothing() -> None:
     ("module", "changes", "message"),
     [
         (ppo, {"minibatch": 100}, "minibatch must divide 131,072, which 100 does not"),
-        (pqn, {"num_envs": 3}, "minibatch must divide 48, which 2048 does not"),
+        (pqn, {"num_envs": 3}, "minibatch must divide 12, which 1024 does not"),
         (ppo, {"epochs": 0}, "at least 1"),
         (a2c_vtrace, {"groups": 3}, "groups must divide 4,096, which 3 does not"),
         (a2c_vtrace, {"steps": 3}, "steps must divide 20, which 3 does not"),
