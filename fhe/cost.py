@@ -1,6 +1,7 @@
 """What a program will cost: bootstraps, levels, seconds, security, failure."""
 
 import functools
+import itertools
 import statistics
 import time
 from typing import NamedTuple
@@ -10,6 +11,7 @@ import numpy as np
 
 from fhe import batch, gates, lwe, noise, security, torus
 from fhe.circuit import Circuit
+from fhe.engine import split_level
 from fhe.keys import ServerKey
 from fhe.params import Params
 
@@ -46,22 +48,19 @@ def seconds(circuit: Circuit, rates: Rates) -> float:
     return float(np.maximum(rates.latency, circuit.widths / rates.throughput).sum())
 
 
-def exchange_seconds(
-    circuit: Circuit, params: Params, devices: int, link: Link
-) -> float:
-    """Estimated seconds in which devices exchange the gates of each level."""
-    if devices == 1:
-        return 0.0
-    received = 4 * (params.ciphertext_dimension + 1) * (1 - 1 / devices)
-    return circuit.depth * link.latency + (
-        circuit.num_bootstraps * received / link.bandwidth
-    )
-
-
 def shared_seconds(
-    circuit: Circuit, params: Params, rates: Rates, devices: int, link: Link
-) -> float:
-    """Estimated seconds on several devices, which share every level and exchange it.
+    circuit: Circuit,
+    params: Params,
+    rates: Rates,
+    devices: int,
+    link: Link,
+    *,
+    batches: tuple[int, int] = (256, 4096),
+) -> tuple[float, float]:
+    """Estimated seconds on devices that share every level, batch by batch.
+
+    A batch takes `max(latency, size / throughput)` of its device, filling included, and
+    its gates are then exchanged.
 
     Args:
         circuit: the program.
@@ -69,18 +68,33 @@ def shared_seconds(
         rates: of one device, from `measure_rates`.
         devices: how many.
         link: between them.
+        batches: smallest and largest of a device, as `evaluate` cuts levels.
+
+    Returns:
+        Seconds in all, and those of the exchange among them.
 
     Example:
         >>> from fhe import R64, compile
         >>> circuit = compile("int add(int a, int b) { return a + b; }")
-        >>> rates = Rates(latency=1e-3, throughput=1e3)
-        >>> link = Link(latency=0, bandwidth=float("inf"))
-        >>> one, two = (shared_seconds(circuit, R64, rates, n, link) for n in (1, 2))
-        >>> round(one / two, 3)
-        2.0
+        >>> rates, link = Rates(latency=1e-3, throughput=1e3), Link()
+        >>> one, _ = shared_seconds(circuit, R64, rates, 1, link, batches=(1, 64))
+        >>> two, _ = shared_seconds(circuit, R64, rates, 2, link, batches=(1, 64))
+        >>> 1.5 < one / two < 2
+        True
     """
-    together = rates._replace(throughput=rates.throughput * devices)
-    return seconds(circuit, together) + exchange_seconds(circuit, params, devices, link)
+    sizes = np.array(
+        [
+            chunk.size // devices
+            for start, stop in itertools.pairwise(circuit.level_starts)
+            for chunk in split_level(int(start), int(stop), *batches[::-1], devices)
+        ]
+    )
+    alone = float(np.maximum(rates.latency, sizes / rates.throughput).sum())
+    if devices == 1:
+        return alone, 0.0
+    received = 4 * (params.ciphertext_dimension + 1) * (devices - 1) * sizes.sum()
+    sent = float(len(sizes) * link.latency + received / link.bandwidth)
+    return alone + sent, sent
 
 
 def latency_bound(circuit: Circuit, rates: Rates) -> float:

@@ -182,6 +182,7 @@ def estimate(present: int, report: Callable[[Row], None]) -> None:
         _METHOD.value,
         counts,
         link,
+        (_MIN_BATCH.value, _MAX_BATCH.value),
     )
     common.console.print(table)
     for row in rows:

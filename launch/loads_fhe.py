@@ -145,6 +145,7 @@ def model(
     method: str | None,
     counts: tuple[int, ...],
     link: cost.Link,
+    batches: tuple[int, int],
 ) -> tuple[list[Row], Table]:
     """What programs should cost on so many devices of this kind.
 
@@ -154,6 +155,7 @@ def model(
         method: polynomial product.
         counts: numbers of devices.
         link: between them.
+        batches: smallest and largest of one device.
 
     Returns:
         A row a program and number, and a table.
@@ -173,11 +175,13 @@ def model(
     for path, copies in itertools.product(paths.values(), (1, max(counts))):
         circuit = load(path)
         wide = circuit if copies == 1 else fhe.side_by_side(circuit, copies)
-        args = wide, server.params
-        one = cost.shared_seconds(*args, rates, 1, link)
+        seconds_on = functools.partial(
+            cost.shared_seconds, wide, server.params, rates, link=link, batches=batches
+        )
+        one, _ = seconds_on(1)
         for count in counts:
-            seconds = cost.shared_seconds(*args, rates, count, link)
-            sent = cost.exchange_seconds(*args, count, link) / seconds
+            seconds, sent = seconds_on(count)
+            sent /= seconds
             row = {
                 "program": Path(path).name,
                 "inputs": copies,

@@ -1,5 +1,6 @@
 """Costs and risks of programs, by hand-computed numbers."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -13,6 +14,21 @@ from fhe.cost import Rates
 @pytest.fixture(scope="module")
 def adder():
     return fhe.compile("int add(int a, int b) { return a + b; }", objective="size")
+
+
+def test_seconds_on_several_devices():
+    """Levels of 20 and 3 gates over 2 devices: batches of 8 and 2, then 2, a device."""
+    circuit = dataclasses.replace(
+        fhe.compile("_Bool f(_Bool a) { return !a; }"),
+        level_starts=np.array([0, 20, 23]),
+    )
+    link = cost.Link(latency=0.5, bandwidth=100.0)
+    args = circuit, fhe.R64, Rates(latency=3.0, throughput=2.0)
+    found = cost.shared_seconds(*args, 2, link, batches=(2, 8))
+    sent = 3 * 0.5 + 4 * (fhe.R64.ciphertext_dimension + 1) * (8 + 2 + 2) / 100
+    assert found == pytest.approx((4 + 3 + 3 + sent, sent))
+    alone = cost.shared_seconds(*args, 1, link, batches=(2, 8))
+    assert alone == (4 + 4 + 3 + 3 + 3, 0)  # batches of 8, 8, 4, then 2, 2
 
 
 @pytest.mark.parametrize(

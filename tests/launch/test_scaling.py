@@ -5,7 +5,6 @@ import jax
 import numpy as np
 import pytest
 
-from fhe import R64, compile, cost
 from launch import common, loads_atari, loads_fhe, loads_fidelity, scaling
 from launch.scaling import Load, Work
 
@@ -153,18 +152,6 @@ def test_a_wrong_result_is_an_error(tmp_path, monkeypatch):
     )
     with pytest.raises(ValueError, match="decrypted to wrong values of"):
         work.check()
-
-
-def test_estimate_of_shared_levels():
-    circuit = compile("int f(int a, int b) { return a * b; }")
-    rates = cost.Rates(latency=1.0, throughput=1.0)
-    link = cost.Link(latency=0.5, bandwidth=1e3)
-    want = np.maximum(1, circuit.widths / 4).sum() + 0.5 * circuit.depth
-    bits = 4 * (R64.ciphertext_dimension + 1)
-    want += circuit.num_bootstraps * bits * 0.75 / 1e3
-    found = cost.shared_seconds(circuit, R64, rates, 4, link)
-    np.testing.assert_allclose(found, want)
-    assert cost.exchange_seconds(circuit, R64, 1, link) == 0
 
 
 @pytest.mark.parametrize(
