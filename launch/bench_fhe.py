@@ -3,7 +3,7 @@ r"""Measures encrypted gates a second, per polynomial product and batch size.
 Every batch is a mixture of all gates on random encrypted bits, bootstrapped as one
 level, decrypted and compared. Example, on a GPU:
 
-    python -m launch.bench_fhe --methods=int8,float16,fft32 --batch_sizes=1,512,4096
+    python -m launch.bench_fhe --methods=fused,fft32,int8 --batch_sizes=1,512,4096
 
 Expected: a row a method and batch size, 1 to 10 s each beside compiling; on two CPU
 cores use --methods=fft32,fft64 --batch_sizes=1,32,128 (2 minutes). Prints a table and
