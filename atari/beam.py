@@ -263,7 +263,7 @@ def advance(
     lit = jnp.where(visible, valid, none)
     line = tia
 
-    def draw() -> tuple[Word, Word, Word, Int]:
+    def draw() -> tuple[Word, Word, Int]:
         objects, alone = _objects(line, x, guard)
         p0, p1, m0, m1, ball, field = objects
         found = _pairs(tuple(part & lit for part in objects))
