@@ -22,14 +22,11 @@ class Machine:
 
     Attributes:
         barrier: all lanes of a program have come here before one goes on.
-        across: the value of the lane r further on or back, in groups of `2 r` lanes;
-            takes `[rows, T]` and r.
         round: float32 to the nearest int32.
         fma: see `Fma`.
     """
 
     barrier: Callable[[], None]
-    across: Callable[[jax.Array, int], jax.Array]
     round: Callable[[jax.Array], jax.Array]
     fma: Fma
 
@@ -45,17 +42,6 @@ def _instruction(
         result_shape_dtypes=[jax.ShapeDtypeStruct(operands[0].shape, dtype)],
     )
     return found
-
-
-def _shuffle(x: jax.Array, r: int) -> jax.Array:
-    registers = "=f,f" if x.dtype == jnp.float32 else "=r,r"
-    code = f"shfl.sync.bfly.b32 $0, $1, {r}, 31, -1;"
-    return _instruction(code, [x], registers, x.dtype)
-
-
-def _flip(x: jax.Array, r: int) -> jax.Array:
-    rows, T = x.shape
-    return x.reshape(rows, T // (2 * r), 2, r)[:, :, ::-1].reshape(rows, T)
 
 
 def _round(x: jax.Array) -> jax.Array:
@@ -84,7 +70,5 @@ def _unfused(a: Any, b: jax.Array, c: jax.Array, what: str = "ab + c") -> jax.Ar
     return product - c if what == "ab - c" else c - product
 
 
-GPU = Machine(lambda: triton.debug_barrier(), _shuffle, _round, _fused)
-INTERPRETER = Machine(
-    lambda: None, _flip, lambda x: jnp.rint(x).astype(jnp.int32), _unfused
-)
+GPU = Machine(lambda: triton.debug_barrier(), _round, _fused)
+INTERPRETER = Machine(lambda: None, lambda x: jnp.rint(x).astype(jnp.int32), _unfused)

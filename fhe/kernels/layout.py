@@ -37,7 +37,7 @@ class Plan:
         size: N.
         mask: digits of the mask's components.
         body: digits of the body.
-        group: ciphertexts of a program, a power of two; up to r / 2 for several teams.
+        group: ciphertexts of a program, a power of two up to r / 2.
         teams: of `2 r` lanes that share the work on a ciphertext, a power of two.
     """
 
@@ -112,8 +112,7 @@ def prepare(key: Any) -> jax.Array:
 
     Returns:
         float32 `[..., Q, r, C, 2, r, 2, 2]`: pair of rows, upper half of the frequency,
-        column, limb, lower half of the frequency, row (for the lower limb the other one
-        first) and part.
+        column, limb, lower half of the frequency, row and part.
     """
     key = np.asarray(key)
     *lead, R, C, N = key.shape
@@ -129,8 +128,6 @@ def prepare(key: Any) -> jax.Array:
         values = np.concatenate([values, 0 * values[:, :, :1]], axis=2)
     parts = np.stack([values.real, values.imag], axis=-1).astype(np.float32)
     parts = parts.reshape(2, -1, pairs, 2, C, r, r, 2)
-    # Lanes of the second half read the lower limb, and hold the second row.
-    parts[1] = parts[1, :, :, ::-1]
     found = parts.transpose(1, 2, 5, 4, 0, 6, 3, 7)
     return jnp.asarray(found.reshape(*lead, *found.shape[1:]))
 
@@ -139,8 +136,6 @@ def spectrum(key: jax.Array) -> jax.Array:
     """One entry of a prepared key as fft32 has it: complex64 `[R, 2 * C, N / 2]`."""
     pairs, r, C = key.shape[:3]
     values = lax.complex(key[..., 0], key[..., 1])
-    lower = values[:, :, :, 1, :, ::-1]
-    values = jnp.stack([values[:, :, :, 0], lower], axis=3)
     values = values.transpose(0, 5, 3, 2, 1, 4).reshape(2 * pairs, 2, C, r * r)
     scale = jnp.array([r * r, r * r / UNIT], jnp.float32)[:, None, None]
     return (values * scale).reshape(2 * pairs, 2 * C, r * r)

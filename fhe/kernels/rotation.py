@@ -73,7 +73,6 @@ class _Refs(NamedTuple):
 class _Lanes(NamedTuple):
     """Who a lane is, int32 `[T]`, and what it holds through all steps."""
 
-    number: jax.Array
     place: jax.Array  # below r
     half: jax.Array  # of the team
     team: jax.Array
@@ -107,7 +106,6 @@ def _lanes(plan: Plan, machine: Machine, refs: _Refs) -> _Lanes:
         lambda at: triton.load(refs.factors.at[at]), place + zero, r
     )
     return _Lanes(
-        number,
         place,
         half=lax.rem(lax.div(number, full(r)), full(2)),
         team=lax.rem(lax.div(number, full(2 * r)), full(plan.teams)),
@@ -179,16 +177,12 @@ def _transform_column(
     re, im = lanes.adjoint(*sums)
     re, im = transform.exchange(re), transform.exchange(im)
     re, im = transform.backward_constant(re, im, machine.fma)
-    # A half keeps one part and gets the other limb's; imaginary parts are negated.
-    first = (lanes.half == 0)[None, :]
-    upper, lower = 1 << layout.LOW, int(1 / layout.UNIT)
-    own = machine.round(jnp.where(first, re, im))
-    other = machine.across(machine.round(jnp.where(first, im, re)), plan.radix)
-    own_unit = jnp.where(first, upper, -lower).astype(jnp.int32)
-    other_unit = jnp.where(first, lower, -upper).astype(jnp.int32)
+    # A half of a team gets one part of both limbs; imaginary parts are negated.
+    high, low = _swap(plan, machine.round(re), -machine.round(im))
     start = lanes.accumulator + slot * (2 * N) + lanes.half * (N // 2)
     at = _coefficients(plan, lanes, start)
-    new = triton.load(refs.state.at[at + N]) + own * own_unit + other * other_unit
+    new = triton.load(refs.state.at[at + N])
+    new = new + (high << layout.LOW) + low * int(1 / layout.UNIT)
     triton.store(refs.state.at[at + N], new)
     triton.store(refs.state.at[at], -new)
 
@@ -200,10 +194,82 @@ def _complex(x: jax.Array) -> tuple[Pair, Pair]:
     return transform.split(first, 2), transform.split(second, 2)
 
 
-def _add(machine: Machine, to: Pair, a: Pair, b: Pair) -> Pair:
-    """A complex product added."""
-    (re, im), (ar, ai), (br, bi), fma = to, a, b, machine.fma
-    return fma(ai, bi, fma(ar, br, re), "c - ab"), fma(ai, br, fma(ar, bi, im))
+def _swap(plan: Plan, a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Of `[rows, T]`: the first half of a team gets a from both halves, the other b."""
+    rows, T = a.shape
+    x = jnp.stack([a, b], axis=-1).reshape(rows, -1, 2, plan.radix, 2)
+    return transform.split(x.transpose(0, 1, 4, 3, 2).reshape(rows, T, 2), 2)
+
+
+# Between the transforms lanes share the frequencies out, for all ciphertexts of the
+# program: a key value serves each of them.
+
+
+def _share(plan: Plan, x: jax.Array) -> list[jax.Array]:
+    """From one ciphertext at all frequencies, `[r, T]`, to all at some.
+
+    Returns:
+        float32 `[r / (2 * group), T]` for each ciphertext and half of a team.
+    """
+    r, G = plan.radix, plan.group
+    x = x.reshape(G, 2, -1, G, 2, r).transpose(3, 4, 2, 0, 1, 5)
+    return transform.unmerge(x.reshape(2 * G, -1, plan.lanes))
+
+
+def _collect(plan: Plan, sums: tuple[Pair, ...]) -> Pair:
+    """The way back, from sums for each ciphertext and limb."""
+    r, G, W = plan.radix, plan.group, plan.teams
+    found = []
+    for parts in zip(*sums, strict=True):
+        # Ciphertext, limb, frequency; a lane's share, team, half of the share, place.
+        x = transform.merge([part[None] for part in parts])
+        x = x.reshape(G, 2, -1, G, W, 2, r).transpose(3, 5, 2, 0, 4, 1, 6)
+        found.append(x.reshape(r, plan.lanes))
+    return found[0], found[1]
+
+
+def _entries(plan: Plan, lanes: _Lanes, stride: int = 0) -> jax.Array:
+    """Places of a lane's frequencies in fours, `[T, r / (2 * group), 4]`.
+
+    Args:
+        plan: sizes.
+        lanes: who they are.
+        stride: from one upper half of the frequency to the next; by default the key's.
+    """
+    stride = stride or 8 * plan.columns * plan.radix
+    count = plan.radix // (2 * plan.group)
+    upper = (lanes.member * 2 + lanes.half) * count
+    place = (upper * stride + lanes.place * 4)[:, None, None]
+    return place + _along(count, stride, 1, 3) + _along(4, 1, 2, 3)
+
+
+def _limbs(plan: Plan, refs: _Refs, at: jax.Array) -> list[tuple[Pair, Pair]]:
+    """Of each limb of a column, the key's values for two rows."""
+    high, low = (
+        _complex(triton.load(refs.key.at[at + limb * (4 * plan.radix)]))
+        for limb in range(2)
+    )
+    return [high, low]
+
+
+def _add_rows(machine: Machine, sums: Any, rows: Any, key: Any) -> list[Pair]:
+    """For each limb, sums with two rows' products added."""
+    found = []
+    for (re, im), entries in zip(sums, key, strict=False):
+        for (ar, ai), (br, bi) in zip(rows, entries, strict=True):
+            fma = machine.fma
+            re, im = (
+                fma(ai, bi, fma(ar, br, re), "c - ab"),
+                fma(ai, br, fma(ar, bi, im)),
+            )
+        found.append((re, im))
+    return found
+
+
+def _nothing(plan: Plan, columns: int) -> tuple[Pair, ...]:
+    """Sums of zero, for each column, ciphertext and limb."""
+    zero = jnp.zeros((plan.radix // (2 * plan.group), plan.lanes), jnp.float32)
+    return ((zero, zero),) * (2 * plan.group * columns)
 
 
 def _alone(
@@ -216,28 +282,29 @@ def _alone(
     sums: tuple[Pair, ...],
 ) -> tuple[Pair, ...]:
     """A step of a team for itself, from sums that are zero to zeros."""
-    r, C, T = plan.radix, plan.columns, plan.lanes
-    lane = lax.rem(lanes.number, jnp.full(T, 2 * r, jnp.int32))
-    place = (lane * 4)[:, None, None] + _along(4, 1, 2, 3) + _along(r, 8 * C * r, 1, 3)
+    entry = _entries(plan, lanes)
 
     def add_pair(pair: jax.Array, sums: tuple[Pair, ...]) -> tuple[Pair, ...]:
-        a = _transform_pair(plan, machine, refs, lanes, turn, pair)
-        b = machine.across(a[0], r), machine.across(a[1], r)
-        start = (step * plan.pairs + pair) * (8 * C * r * r)
-        found = []
-        for column, old in enumerate(sums):
-            at = place + (start + column * (8 * r))
-            c, d = _complex(triton.load(refs.key.at[at]))
-            found.append(_add(machine, _add(machine, old, a, c), b, d))
+        re, im = _transform_pair(plan, machine, refs, lanes, turn, pair)
+        spectra = list(zip(_share(plan, re), _share(plan, im), strict=True))
+        start = (step * plan.pairs + pair) * (8 * plan.columns * plan.radix**2)
+        found: list[Pair] = []
+        for column in range(plan.columns):
+            at = entry + (start + column * (8 * plan.radix))
+            key = _limbs(plan, refs, at)
+            for g in range(plan.group):
+                rows = spectra[2 * g : 2 * g + 2]
+                found += _add_rows(machine, sums[len(found) :], rows, key)
         return tuple(found)
 
     def add_column(column: jax.Array, sums: tuple[Pair, ...]) -> tuple[Pair, ...]:
-        _transform_column(plan, machine, refs, lanes, column, sums[0])
-        return (*sums[1:], _zeros(r, T))
+        now, later = sums[: 2 * plan.group], sums[2 * plan.group :]
+        _transform_column(plan, machine, refs, lanes, column, _collect(plan, now))
+        return *later, *_nothing(plan, 1)
 
     sums = lax.fori_loop(0, plan.pairs, add_pair, sums)
     machine.barrier()  # all have read the accumulators
-    return lax.fori_loop(0, C, add_column, sums)
+    return lax.fori_loop(0, plan.columns, add_column, sums)
 
 
 def _together(
@@ -249,7 +316,7 @@ def _together(
     turn: _Turn,
 ) -> None:
     """A step of several teams, each with some pairs of rows and some columns."""
-    r, C, G, W, T = plan.radix, plan.columns, plan.group, plan.teams, plan.lanes
+    r, C, G, W = plan.radix, plan.columns, plan.group, plan.teams
     size = plan.pair_slots * 4 * r * r  # of a ciphertext's spectra
 
     def write_pair(m: jax.Array, none: int) -> int:
@@ -262,15 +329,8 @@ def _together(
         triton.store(refs.spectra.at[at], jnp.stack([re.T, im.T], axis=-1))
         return none
 
-    # Now lanes share the frequencies out, for all ciphertexts of the program: a key
-    # value serves each of them.
-    count = r // (2 * G)
-    upper = (lanes.member * 2 + lanes.half) * count
-    quad = _along(4, 1, 2, 3)
-    spectrum = ((upper * r + lanes.place) * 4)[:, None, None] + quad
-    spectrum = spectrum + _along(count, 4 * r, 1, 3)
-    entry = ((upper * (2 * C * r) + lanes.place) * 4)[:, None, None] + quad
-    entry = entry + _along(count, 8 * C * r, 1, 3)
+    entry = _entries(plan, lanes)
+    spectrum = _entries(plan, lanes, stride=4 * r)
 
     def add_column(m: jax.Array, none: int) -> int:
         slot = lanes.team + m * W
@@ -278,45 +338,21 @@ def _together(
 
         def add_pair(pair: jax.Array, sums: tuple[Pair, ...]) -> tuple[Pair, ...]:
             start = (step * plan.pairs + pair) * (8 * C * r * r)
-            at = entry + (start + column)[:, None, None]
-            high = _complex(triton.load(refs.key.at[at]))
-            low = _complex(triton.load(refs.key.at[at + 4 * r]))
+            key = _limbs(plan, refs, entry + (start + column)[:, None, None])
             found: list[Pair] = []
             for g in range(G):
                 start = (lanes.first + g) * size + pair * (4 * r * r)
-                a, b = _complex(triton.load(refs.spectra.at[spectrum + start]))
-                # The lower limb has its rows the other way round.
-                for c, d in (high, low[::-1]):
-                    old = sums[len(found)]
-                    found.append(_add(machine, _add(machine, old, a, c), b, d))
+                rows = _complex(triton.load(refs.spectra.at[spectrum + start]))
+                found += _add_rows(machine, sums[len(found) :], rows, key)
             return tuple(found)
 
-        zeros = (_zeros(count, T),) * (2 * G)
-        sums = lax.fori_loop(0, plan.pairs, add_pair, zeros)
-        re, im = (_collect(plan, [s[part] for s in sums]) for part in range(2))
-        _transform_column(plan, machine, refs, lanes, slot, (re, im))
+        sums = lax.fori_loop(0, plan.pairs, add_pair, _nothing(plan, 1))
+        _transform_column(plan, machine, refs, lanes, slot, _collect(plan, sums))
         return none
 
     lax.fori_loop(0, plan.pair_slots // W, write_pair, 0)
     machine.barrier()  # all have written spectra and read the accumulators
     lax.fori_loop(0, plan.column_slots // W, add_column, 0)
-
-
-def _collect(plan: Plan, sums: list[jax.Array]) -> jax.Array:
-    """From all ciphertexts at some frequencies to one at all, `[r, T]`.
-
-    Args:
-        plan: sizes.
-        sums: float32 `[r / (2 * group), T]` for each ciphertext and limb.
-    """
-    r, G, W = plan.radix, plan.group, plan.teams
-    # Ciphertext, limb, frequency; the lane's share, team, half of the share and place.
-    x = transform.merge([s[None] for s in sums]).reshape(G, 2, -1, G, W, 2, r)
-    return x.transpose(3, 5, 2, 0, 4, 1, 6).reshape(r, plan.lanes)
-
-
-def _zeros(rows: int, lanes: int) -> Pair:
-    return (jnp.zeros((rows, lanes), jnp.float32),) * 2
 
 
 def _kernel(plan: Plan, machine: Machine, *arrays: Any) -> None:
@@ -341,8 +377,7 @@ def _kernel(plan: Plan, machine: Machine, *arrays: Any) -> None:
         machine.barrier()  # all have written the accumulators
         return sums
 
-    alone = plan.teams == 1
-    sums = (_zeros(plan.radix, T),) * plan.columns if alone else ()
+    sums = _nothing(plan, plan.columns if plan.teams == 1 else 0)
     lax.fori_loop(0, plan.steps, one_step, sums)
 
 

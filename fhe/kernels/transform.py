@@ -53,6 +53,14 @@ def merge(pieces: list[jax.Array]) -> jax.Array:
     return join(a, b, 0).reshape(2 * a.shape[0], *a.shape[1:])
 
 
+def unmerge(x: jax.Array) -> list[jax.Array]:
+    """A power of two of arrays out of one, without its first axis."""
+    if x.shape[0] == 1:
+        return [x.reshape(x.shape[1:])]
+    halves = split(x.reshape(2, x.shape[0] // 2, *x.shape[1:]), 0)
+    return [piece for half in halves for piece in unmerge(half)]
+
+
 def exchange(x: jax.Array) -> jax.Array:
     """Register b of lane a to register a of lane b, within each polynomial."""
     r, T = x.shape
