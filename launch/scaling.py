@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental import multihost_utils
 from rich.table import Table
 
 Devices = tuple[jax.Device, ...]
@@ -155,8 +154,10 @@ def _measure(load: Load, count: int, size: int, repeats: int) -> Row:
     """What the first process, which has the first device, finds; {} in others."""
     devices = tuple(jax.devices()[:count])
     row: Row = {}
-    if places(devices).size:
-        work = load.make(devices, size)
+    name = f"{load.name} {count} {size}"
+    work = load.make(devices, size) if places(devices).size else None
+    together(f"{name} begins")
+    if work is not None:
         first, seconds = seconds_of(work.call, repeats)
         work.check()
         middle = statistics.median(seconds)
@@ -173,9 +174,19 @@ def _measure(load: Load, count: int, size: int, repeats: int) -> Row:
             "communication": communication,
             "first_call_seconds": first,
         }
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(f"{load.name} {count} {size}")
+    together(f"{name} ends")
     return row if jax.process_index() == 0 else {}
+
+
+def together(name: str) -> None:
+    """Waits until all processes are here, for an hour at most.
+
+    Not by an exchange between devices, of which those of CPUs give up after 30 seconds.
+    """
+    if jax.process_count() > 1:
+        from orbax.checkpoint import multihost  # here, since it takes seconds
+
+        multihost.get_barrier_sync_fn()(key=name, timeout_ms=3_600_000)
 
 
 def reduction(tree: Any, devices: Devices, times: int) -> Callable[[], Any]:
