@@ -4,7 +4,9 @@ The marks are those of CuLE's paper (Dalton and Frosio, 2020, table 3): Pong 18,
 1,000, Ms. Pac-Man 1,500, Assault 800. While an agent trains, its parameters are put
 aside every few seconds. Afterwards some of these snapshots play whole games from no-op
 starts in ALE itself (ale-py, on the host), then those about the first that reaches the
-mark. So the time to a mark is one of training, without evaluation. Example:
+mark. So the time to a mark is one of training, without evaluation. A second time to the
+mark goes by the games of training itself, which end late: in Pong after more than a
+thousand steps. Example:
 
     python -m launch.bench_agents --games=pong,asterix,ms_pacman,assault --seeds=3
 
@@ -15,6 +17,7 @@ emulated frames/s while training, and the shares of emulation, inference and lea
 
 import contextlib
 import json
+import math
 import statistics
 import subprocess
 import time
@@ -38,8 +41,8 @@ CULE_MINUTES = {"pong": 3.1, "asterix": 3.4, "ms_pacman": 6.9, "assault": 9.4}
 _GAMES = flags.DEFINE_list("games", list(MARKS), "names")
 _AGENT = flags.DEFINE_enum("agent", "ppo", list(learning.AGENTS), "algorithm")
 _SEEDS = flags.DEFINE_integer("seeds", 3, "runs of a game", lower_bound=1)
-_FRAMES = flags.DEFINE_integer("frames", 40_000_000, "of a run's schedules")
-_SECONDS = flags.DEFINE_float("seconds", 120, "of a run's training, at most")
+_FRAMES = flags.DEFINE_integer("frames", 50_000_000, "of a run's schedules")
+_SECONDS = flags.DEFINE_float("seconds", 90, "of a run's training, at most")
 _SET = flags.DEFINE_list("set", [], "settings of the agent, name=value")
 _SNAPSHOT = flags.DEFINE_float("snapshot_seconds", 2, "between snapshots")
 _PLAYED = flags.DEFINE_integer("evaluation_games", 30, "of a snapshot; 0: no marks")
@@ -159,6 +162,7 @@ def measure(game: str, seed: int) -> dict[str, Any]:
         "frames_per_second": rate,
         "slowest": min(rates),
         "training_score": last["score"],
+        "training_seconds_to_mark": crossing(done.rows, MARKS.get(game, math.inf)),
         "busy_share": statistics.mean(busy) if busy else None,
     }
     if _PRINT.value:
@@ -166,6 +170,14 @@ def measure(game: str, seed: int) -> dict[str, Any]:
     if _PLAYED.value:
         row |= find_mark(game, agent, snapshots)
     return row | shares(agent, config, done.state, agent.steps * skip / rate)
+
+
+def crossing(rows: Sequence[learning.Row], mark: float) -> float | None:
+    """When the mean of the last 100 games played in training reached a mark."""
+    for row in rows:
+        if row["score"] is not None and row["score"] >= mark:
+            return row["seconds"]
+    return None
 
 
 def brief(row: learning.Row) -> dict[str, float]:
@@ -200,6 +212,7 @@ def find_mark(
         print(f"{game}: evaluated in {seconds:.1f} s", flush=True)
 
     end = len(snapshots) - 1
+    score_all([end])
     score_all(between(-1, end, _AT_ONCE.value))
     row: dict[str, Any] = {
         "protocol": _PROTOCOL.value,
@@ -220,10 +233,10 @@ def find_mark(
                 "frames_to_mark": snapshots[first][0]["frames"],
                 "score_at_mark": float(found[first].mean()),
             }
-    row["scores"] = [
-        (round(snapshots[i][0]["seconds"], 1), float(found[i].mean()))
+    row["scores"] = {
+        f"{snapshots[i][0]['seconds']:.1f}": float(found[i].mean())
         for i in sorted(found)
-    ]
+    }
     return row
 
 
@@ -254,14 +267,25 @@ def play(game: str, agent: Agent, params: Sequence[Any]) -> np.ndarray:
         return one(params, jax.random.split(key, number), seen).reshape(-1)
 
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *params)
-    found = evaluate.in_ale(
-        game,
-        lambda params, key, seen, greedy: act(params, key, seen),
-        stacked,
-        number * _PLAYED.value,
-        protocol=_PROTOCOL.value,
-        max_frames=_CUT.value,
-    )
+    games = number * _PLAYED.value
+    with common.progress(f"{game}: {number} snapshots", games) as advance:
+        shown = 0
+
+        def on_step(steps: int, over: int) -> None:
+            nonlocal shown
+            if over > shown:
+                advance(f"{steps} steps", over - shown)
+                shown = over
+
+        found = evaluate.in_ale(
+            game,
+            lambda params, key, seen, greedy: act(params, key, seen),
+            stacked,
+            games,
+            protocol=_PROTOCOL.value,
+            max_frames=_CUT.value,
+            on_step=on_step,
+        )
     return found.score.reshape(number, -1)
 
 

@@ -124,7 +124,8 @@ def fit(
         A `Run`. A row has `update`, `frames` (emulated), `seconds` (of training, with
         neither compiling nor the first resets), `frames_per_second`, `score` (mean of
         the last 100 or more games to end; None before one has), `games`, `rate`
-        (points in 1,000 steps of this update) and the losses.
+        (points in 1,000 steps of this update), `lost_rate` (the part of it below zero)
+        and the losses.
 
     Raises:
         ValueError: a checkpoint that is damaged or belongs to another run, or more
@@ -212,6 +213,7 @@ def _row(metrics: Metrics, recent: collections.deque) -> Row:
         "points_of_games": sums["score"],
         "game_steps": sums["length"] / max(sums["games"], 1),
         "rate": 1000 * sums["points"] / sums["steps"],
+        "lost_rate": 1000 * sums["lost"] / sums["steps"],
         **{name: float(loss) for name, loss in metrics.losses.items()},
     }
 

@@ -47,6 +47,7 @@ class Tally(NamedTuple):
 
     steps: jax.Array
     points: jax.Array  # unclipped reward
+    lost: jax.Array  # the part of it below zero
     reward: jax.Array
     games: jax.Array  # that ended
     score: jax.Array  # of these games
@@ -119,6 +120,7 @@ def step(
     tally = Tally(
         steps=jnp.float32(number),
         points=timestep.info.score.sum(),
+        lost=jnp.minimum(timestep.info.score, 0).sum(),
         reward=timestep.reward.sum(),
         games=finished.sum().astype(jnp.float32),
         score=jnp.where(finished, score, 0).sum(),

@@ -130,6 +130,15 @@ def test_the_first_to_reach_a_mark(scores, expected) -> None:
     assert bench_agents.bracket(scores, 18) == expected
 
 
+def test_training_reaches_a_mark_with_its_own_games() -> None:
+    rows = [
+        {"score": score, "seconds": float(i)}
+        for i, score in enumerate([None, 3.0, 18.5, 17.0])
+    ]
+    assert bench_agents.crossing(rows, 18.0) == 2
+    assert bench_agents.crossing(rows, 19.0) is None
+
+
 def test_shares_add_up() -> None:
     agent, _ = tiny()
     state = jax.jit(agent.init)(jax.random.key(0))

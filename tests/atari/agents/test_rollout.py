@@ -55,6 +55,7 @@ def test_sums_count_whole_games() -> None:
     points = np.where(made.reward > 0, 3, made.reward)
     assert tally.steps == 23 * 16
     assert tally.points == points.sum()
+    assert tally.lost == -(points < 0).sum()
     assert tally.reward == made.reward.sum()
     assert tally.games == 2 * 16
     assert tally.length == 2 * 16 * 10
