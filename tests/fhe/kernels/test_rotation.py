@@ -11,7 +11,7 @@ import pytest
 from fhe import bootstrap, engine, gates, glwe, keys, noise, params, polynomial, torus
 from fhe.batch import apply_gate
 from fhe.gadget import Gadget
-from fhe.kernels import layout, rotation
+from fhe.kernels import layout, rotation, transform
 
 pytestmark = pytest.mark.skipif(
     rotation.pl is None, reason="this JAX has no Triton lowering of Pallas"
@@ -87,3 +87,15 @@ def test_gates_by_the_kernel(N, batch, monkeypatch):
     engine.make_engine.cache_clear()
     errors = torus.to_real(keys.phases(client, found) - torus.encode(bits[0]))
     assert np.abs(errors).max() < 8 * np.sqrt(noise.output_variance(small))
+
+
+def test_a_kernel_is_used_if_it_is_right(monkeypatch):
+    """As another compiler might make it wrong: lanes that get each other's values."""
+    rotation.is_right.cache_clear()
+    assert rotation.is_right(interpret=True)
+    rotation.is_right.cache_clear()
+    exchange = transform.exchange
+    monkeypatch.setattr(transform, "exchange", lambda x: exchange(x)[::-1])
+    with pytest.warns(UserWarning, match="plain products"):
+        assert not rotation.is_right(interpret=True)
+    rotation.is_right.cache_clear()

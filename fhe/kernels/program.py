@@ -1,0 +1,367 @@
+"""The code of one program of the blind rotation's kernel.
+
+A team of `2 r` lanes, a warp for N = 512, transforms two polynomials at a time, see
+`fhe.kernels.transform`: the digits of two rows, and in the end the two limbs of a
+column. A team works on a ciphertext alone, its sums in registers; or several teams take
+a pair of rows and a column each, which is slower but sooner done. Accumulators, which
+turn, and spectra that teams share go through memory, in practice through caches.
+
+The loops over pairs of rows and over columns keep the code within the instruction
+cache. Lanes exchange values by reshaping alone, since the compiler chooses which lane
+holds what: an instruction between lanes would meet others than it means.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from fhe.kernels import layout, transform
+from fhe.kernels.instructions import Machine
+from fhe.kernels.layout import Plan
+from fhe.kernels.transform import Pair
+
+try:
+    from jax.experimental import pallas as pl
+    from jax.experimental.pallas import triton
+except ImportError:  # a JAX without this lowering
+    pl = triton = None  # type: ignore[assignment]
+
+
+class Refs(NamedTuple):
+    """The kernel's arrays.
+
+    Attributes:
+        unknown: int32 `[1]`, a zero.
+        amounts: int32 `[n * B]`, of the turns.
+        digits: see `layout.digit_table`.
+        factors: see `transform.lane_table`.
+        key: see `layout.prepare`, flat.
+        start: where `state` comes from.
+        state: int32 `[B * column_slots * 2 * N]`, accumulators negated and as they are.
+        spectra: float32 `[B * pair_slots * 2 * N]`, of digits, by pair, frequency, row
+            and part.
+    """
+
+    unknown: Any
+    amounts: Any
+    digits: Any
+    factors: Any
+    key: Any
+    start: Any
+    state: Any
+    spectra: Any
+
+
+class _Lanes(NamedTuple):
+    """Who a lane is, int32 `[T]`, and what it holds through all steps."""
+
+    place: jax.Array  # below r
+    half: jax.Array  # of the team
+    team: jax.Array
+    first: jax.Array  # of the program's ciphertexts, a scalar
+    member: jax.Array  # which of them
+    ciphertext: jax.Array
+    accumulator: jax.Array  # where it starts
+    turn: Callable[..., Pair]  # the round by lanes
+    adjoint: Callable[..., Pair]
+
+
+class _Turn(NamedTuple):
+    """A step's rotation, int32 `[T]`."""
+
+    start: jax.Array  # where the turned accumulator's first component starts
+    sign: jax.Array  # 0 or -1
+
+
+def _lanes(plan: Plan, machine: Machine, refs: Refs) -> _Lanes:
+    r, T = plan.radix, plan.lanes
+    full = functools.partial(jnp.full, T, dtype=jnp.int32)
+    number = jnp.arange(T, dtype=jnp.int32)
+    # By divisions the compiler sees that lanes are neighbours in memory. By a zero that
+    # it does not know it does not see alignment, and gives no lane two neighbours.
+    zero = triton.load(refs.unknown.at[pl.program_id(0) * 0])
+    place = lax.rem(number, full(r))
+    member = lax.div(number, full(2 * r * plan.teams))
+    first = pl.program_id(0) * plan.group
+    ciphertext = first + member
+    factors = transform.lane_factors(
+        lambda at: triton.load(refs.factors.at[at]), place + zero, r
+    )
+    return _Lanes(
+        place,
+        half=lax.rem(lax.div(number, full(r)), full(2)),
+        team=lax.rem(lax.div(number, full(2 * r)), full(plan.teams)),
+        first=first,
+        member=member,
+        ciphertext=ciphertext,
+        accumulator=ciphertext * (plan.column_slots * 2 * plan.size) + zero,
+        turn=functools.partial(transform.forward, factors=factors, fma=machine.fma),
+        adjoint=functools.partial(transform.backward, factors=factors, fma=machine.fma),
+    )
+
+
+def _along(count: int, stride: int, axis: int, ndim: int) -> jax.Array:
+    """Multiples of a stride along one of several axes."""
+    shape = [1] * ndim
+    shape[axis] = count
+    return lax.broadcasted_iota(jnp.int32, tuple(shape), axis) * stride
+
+
+def _coefficients(plan: Plan, lanes: _Lanes, start: jax.Array) -> jax.Array:
+    """Places of a lane's half of a polynomial's coefficients, `[r, T]`."""
+    # Visibly far from overflow, so that registers' offsets go into instructions.
+    first = (start & 0x3FFFFFFF) + lanes.place
+    return first[None, :] + _along(plan.radix, plan.radix, 0, 2)
+
+
+def _transform_pair(
+    plan: Plan,
+    machine: Machine,
+    refs: Refs,
+    lanes: _Lanes,
+    turn: _Turn,
+    pair: jax.Array,
+) -> Pair:
+    """Spectra of the digits of a row, by halves of a team those of two."""
+    N = plan.size
+    row = (pair * 2 + lanes.half) * layout.FIELDS
+    component, shift, mask, offset, carried = (
+        triton.load(refs.digits.at[row + field]) for field in range(layout.FIELDS)
+    )
+    offset = lax.bitcast_convert_type(offset, jnp.float32)[None, :]
+    turned = _coefficients(plan, lanes, turn.start + component)
+    still = _coefficients(plan, lanes, lanes.accumulator + component + N)
+    re = im = offset
+    for half in (0, N // 2):
+        new = triton.load(refs.state.at[turned + half])
+        old = triton.load(refs.state.at[still + half])
+        # With the sign that a turn by N or more changes.
+        x = ((new ^ turn.sign[None, :]) + (carried - turn.sign)[None, :]) - old
+        bits = lax.shift_right_logical(x, jnp.broadcast_to(shift, x.shape))
+        bits = (bits & mask[None, :]) | jnp.int32(0x4B000000)  # 2**23 as a float
+        digit = lax.bitcast_convert_type(bits, jnp.float32)
+        re, im = (re, offset - digit) if half else (digit - offset, im)
+    factors = transform.constant_factors(plan.radix)
+    re, im = transform.forward(re, im, factors, machine.fma)
+    return lanes.turn(transform.exchange(re), transform.exchange(im))
+
+
+def _transform_column(
+    plan: Plan,
+    machine: Machine,
+    refs: Refs,
+    lanes: _Lanes,
+    slot: jax.Array,
+    sums: Pair,
+) -> None:
+    """Adds a product's column to the accumulator; half a team has one of its limbs."""
+    N = plan.size
+    re, im = lanes.adjoint(*sums)
+    re, im = transform.exchange(re), transform.exchange(im)
+    re, im = transform.backward_constant(re, im, machine.fma)
+    # A half of a team gets one part of both limbs; imaginary parts are negated.
+    high, low = _swap(plan, machine.round(re), -machine.round(im))
+    start = lanes.accumulator + slot * (2 * N) + lanes.half * (N // 2)
+    at = _coefficients(plan, lanes, start)
+    new = triton.load(refs.state.at[at + N])
+    new = new + (high << layout.LOW) + low * int(1 / layout.UNIT)
+    triton.store(refs.state.at[at + N], new)
+    triton.store(refs.state.at[at], -new)
+
+
+def _complex(x: jax.Array) -> tuple[Pair, Pair]:
+    """`[T, l, 4]` as two complex `[l, T]`."""
+    T, l, _ = x.shape  # noqa: E741
+    first, second = transform.split(x.transpose(1, 0, 2).reshape(l, T, 2, 2), 2)
+    return transform.split(first, 2), transform.split(second, 2)
+
+
+def _swap(plan: Plan, a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Of `[rows, T]`: the first half of a team gets a from both halves, the other b."""
+    rows, T = a.shape
+    x = jnp.stack([a, b], axis=-1).reshape(rows, -1, 2, plan.radix, 2)
+    return transform.split(x.transpose(0, 1, 4, 3, 2).reshape(rows, T, 2), 2)
+
+
+# Between the transforms lanes share the frequencies out, for all ciphertexts of the
+# program: a key value serves each of them.
+
+
+def _share(plan: Plan, x: jax.Array) -> list[jax.Array]:
+    """From one ciphertext at all frequencies, `[r, T]`, to all at some.
+
+    Returns:
+        float32 `[r / (2 * group), T]` for each ciphertext and half of a team.
+    """
+    r, G = plan.radix, plan.group
+    x = x.reshape(G, 2, -1, G, 2, r).transpose(3, 4, 2, 0, 1, 5)
+    return transform.unmerge(x.reshape(2 * G, -1, plan.lanes))
+
+
+def _collect(plan: Plan, sums: tuple[Pair, ...]) -> Pair:
+    """The way back, from sums for each ciphertext and limb."""
+    r, G, W = plan.radix, plan.group, plan.teams
+    found = []
+    for parts in zip(*sums, strict=True):
+        # Ciphertext, limb, frequency; a lane's share, team, half of the share, place.
+        x = transform.merge([part[None] for part in parts])
+        x = x.reshape(G, 2, -1, G, W, 2, r).transpose(3, 5, 2, 0, 4, 1, 6)
+        found.append(x.reshape(r, plan.lanes))
+    return found[0], found[1]
+
+
+def _entries(plan: Plan, lanes: _Lanes, stride: int = 0) -> jax.Array:
+    """Places of a lane's frequencies in fours, `[T, r / (2 * group), 4]`.
+
+    Args:
+        plan: sizes.
+        lanes: who they are.
+        stride: from one upper half of the frequency to the next; by default the key's.
+    """
+    stride = stride or 8 * plan.columns * plan.radix
+    count = plan.radix // (2 * plan.group)
+    upper = (lanes.member * 2 + lanes.half) * count
+    place = (upper * stride + lanes.place * 4)[:, None, None]
+    return place + _along(count, stride, 1, 3) + _along(4, 1, 2, 3)
+
+
+def _limbs(plan: Plan, refs: Refs, at: jax.Array) -> list[tuple[Pair, Pair]]:
+    """Of each limb of a column, the key's values for two rows."""
+    high, low = (
+        _complex(triton.load(refs.key.at[at + limb * (4 * plan.radix)]))
+        for limb in range(2)
+    )
+    return [high, low]
+
+
+def _add_rows(machine: Machine, sums: Any, rows: Any, key: Any) -> list[Pair]:
+    """For each limb, sums with two rows' products added."""
+    found = []
+    for (re, im), entries in zip(sums, key, strict=False):
+        for (ar, ai), (br, bi) in zip(rows, entries, strict=True):
+            fma = machine.fma
+            re, im = (
+                fma(ai, bi, fma(ar, br, re), "c - ab"),
+                fma(ai, br, fma(ar, bi, im)),
+            )
+        found.append((re, im))
+    return found
+
+
+def _nothing(plan: Plan, columns: int) -> tuple[Pair, ...]:
+    """Sums of zero, for each column, ciphertext and limb."""
+    zero = jnp.zeros((plan.radix // (2 * plan.group), plan.lanes), jnp.float32)
+    return ((zero, zero),) * (2 * plan.group * columns)
+
+
+def _alone(
+    plan: Plan,
+    machine: Machine,
+    refs: Refs,
+    lanes: _Lanes,
+    step: jax.Array,
+    turn: _Turn,
+    sums: tuple[Pair, ...],
+) -> tuple[Pair, ...]:
+    """A step of a team for itself, from sums that are zero to zeros."""
+    entry = _entries(plan, lanes)
+
+    def add_pair(pair: jax.Array, sums: tuple[Pair, ...]) -> tuple[Pair, ...]:
+        re, im = _transform_pair(plan, machine, refs, lanes, turn, pair)
+        spectra = list(zip(_share(plan, re), _share(plan, im), strict=True))
+        start = (step * plan.pairs + pair) * (8 * plan.columns * plan.radix**2)
+        found: list[Pair] = []
+        for column in range(plan.columns):
+            at = entry + (start + column * (8 * plan.radix))
+            key = _limbs(plan, refs, at)
+            for g in range(plan.group):
+                rows = spectra[2 * g : 2 * g + 2]
+                found += _add_rows(machine, sums[len(found) :], rows, key)
+        return tuple(found)
+
+    def add_column(column: jax.Array, sums: tuple[Pair, ...]) -> tuple[Pair, ...]:
+        now, later = sums[: 2 * plan.group], sums[2 * plan.group :]
+        _transform_column(plan, machine, refs, lanes, column, _collect(plan, now))
+        return *later, *_nothing(plan, 1)
+
+    sums = lax.fori_loop(0, plan.pairs, add_pair, sums)
+    machine.barrier()  # all have read the accumulators
+    return lax.fori_loop(0, plan.columns, add_column, sums)
+
+
+def _together(
+    plan: Plan,
+    machine: Machine,
+    refs: Refs,
+    lanes: _Lanes,
+    step: jax.Array,
+    turn: _Turn,
+) -> None:
+    """A step of several teams, each with some pairs of rows and some columns."""
+    r, C, G, W = plan.radix, plan.columns, plan.group, plan.teams
+    size = plan.pair_slots * 4 * r * r  # of a ciphertext's spectra
+
+    def write_pair(m: jax.Array, none: int) -> int:
+        slot = lanes.team + m * W
+        pair = jnp.minimum(slot, plan.pairs - 1)
+        re, im = _transform_pair(plan, machine, refs, lanes, turn, pair)
+        start = lanes.ciphertext * size + slot * (4 * r * r)
+        at = (start + lanes.place * 4 + lanes.half * 2)[:, None, None]
+        at = at + _along(r, 4 * r, 1, 3) + _along(2, 1, 2, 3)
+        triton.store(refs.spectra.at[at], jnp.stack([re.T, im.T], axis=-1))
+        return none
+
+    entry = _entries(plan, lanes)
+    spectrum = _entries(plan, lanes, stride=4 * r)
+
+    def add_column(m: jax.Array, none: int) -> int:
+        slot = lanes.team + m * W
+        column = jnp.minimum(slot, C - 1) * (8 * r)
+
+        def add_pair(pair: jax.Array, sums: tuple[Pair, ...]) -> tuple[Pair, ...]:
+            start = (step * plan.pairs + pair) * (8 * C * r * r)
+            key = _limbs(plan, refs, entry + (start + column)[:, None, None])
+            found: list[Pair] = []
+            for g in range(G):
+                start = (lanes.first + g) * size + pair * (4 * r * r)
+                rows = _complex(triton.load(refs.spectra.at[spectrum + start]))
+                found += _add_rows(machine, sums[len(found) :], rows, key)
+            return tuple(found)
+
+        sums = lax.fori_loop(0, plan.pairs, add_pair, _nothing(plan, 1))
+        _transform_column(plan, machine, refs, lanes, slot, _collect(plan, sums))
+        return none
+
+    lax.fori_loop(0, plan.pair_slots // W, write_pair, 0)
+    machine.barrier()  # all have written spectra and read the accumulators
+    lax.fori_loop(0, plan.column_slots // W, add_column, 0)
+
+
+def run(plan: Plan, machine: Machine, *arrays: Any) -> None:
+    """All steps for the ciphertexts of a program."""
+    refs = Refs(*arrays)
+    lanes = _lanes(plan, machine, refs)
+    N, T = plan.size, plan.lanes
+    batch = refs.amounts.shape[0] // plan.steps
+
+    def one_step(i: jax.Array, sums: tuple[Pair, ...]) -> tuple[Pair, ...]:
+        amount = triton.load(refs.amounts.at[i * batch + lanes.ciphertext])
+        turn = _Turn(
+            lanes.accumulator + (N - (amount & (N - 1))),
+            -lax.shift_right_logical(
+                amount, jnp.full(T, N.bit_length() - 1, jnp.int32)
+            ),
+        )
+        if plan.teams == 1:
+            sums = _alone(plan, machine, refs, lanes, i, turn, sums)
+        else:
+            _together(plan, machine, refs, lanes, i, turn)
+        machine.barrier()  # all have written the accumulators
+        return sums
+
+    sums = _nothing(plan, plan.columns if plan.teams == 1 else 0)
+    lax.fori_loop(0, plan.steps, one_step, sums)
