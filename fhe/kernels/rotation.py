@@ -104,12 +104,16 @@ def is_right(*, interpret: bool = False) -> bool:
     Warns if it is wrong; compiling takes some seconds.
     """
     run = functools.partial(_layout_is_right, interpret=interpret)
+    reason = "is wrong"
     # In threads of their own, where nothing is being traced.
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        right = all(pool.map(run, sorted({shape(512, 1), shape(512, NARROW + 1)})))
+        try:
+            right = all(pool.map(run, sorted({shape(512, 1), shape(512, NARROW + 1)})))
+        except Exception as error:  # whatever a compiler raises
+            right, reason = False, f"cannot be run ({error})"
     if not right:
         warnings.warn(
-            "the fused blind rotation is wrong with this JAX and GPU; plain products "
+            f"the fused blind rotation {reason} with this JAX and GPU; plain products "
             "take its place",
             stacklevel=2,
         )

@@ -99,3 +99,16 @@ def test_a_kernel_is_used_if_it_is_right(monkeypatch):
     with pytest.warns(UserWarning, match="plain products"):
         assert not rotation.is_right(interpret=True)
     rotation.is_right.cache_clear()
+
+
+def test_a_kernel_that_cannot_be_compiled_is_not_used(monkeypatch):
+    """The reason is told, and nothing else fails."""
+
+    def refuse(*args, **kwargs):
+        raise NotImplementedError("no such instruction")
+
+    rotation.is_right.cache_clear()
+    monkeypatch.setattr(rotation, "blind_rotate", refuse)
+    with pytest.warns(UserWarning, match="no such instruction"):
+        assert not rotation.is_right(interpret=True)
+    rotation.is_right.cache_clear()
