@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from atari import rom
-from launch import conformance
+from launch import referee
 from launch.player import Player, Request
 
 SAMPLE = {
@@ -40,7 +40,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Player]:
     for name, *choice in CHOICES:
         players.append(Player(name, 0.25, folder, 0, *choice))
         turns.append(players[-1].play(FRAMES, FRAMES))
-    conformance.run(players, turns, FRAMES)
+    referee.run(players, turns, FRAMES)
     return {player.name: player for player in players}
 
 
@@ -75,16 +75,16 @@ def test_every_mode_and_difficulty_is_exact(initial: str, tmp_path: Path) -> Non
         Player(name, 0.25, tmp_path, 0, *choice)
         for name in names
         if name != "pitfall2"  # another program
-        for choice in conformance.choices(name)
+        for choice in referee.choices(name)
     ]
-    conformance.run(players, [player.play(5, 5) for player in players], 5)
+    referee.run(players, [player.play(5, 5) for player in players], 5)
     assert [p.name for p in players if p.difference is not None] == []
 
 
 def test_dpc_is_exact(tmp_path: Path) -> None:
     """Pitfall II, whose cartridge has a chip."""
     player = Player("pitfall2", 0.25, tmp_path)
-    conformance.run([player], [short(player)], FRAMES)
+    referee.run([player], [short(player)], FRAMES)
     assert player.difference is None
     assert player.frame == FRAMES
 
@@ -94,7 +94,7 @@ def test_differences_are_found(tmp_path: Path) -> None:
     player = Player("seaquest", 0.0, tmp_path)
     ram = np.zeros(256, np.uint8)
     ram[:128] = player.ale.getRAM()
-    screen = np.zeros((conformance.HEIGHT, 160), np.uint8)
+    screen = np.zeros((referee.HEIGHT, 160), np.uint8)
     screen[:210] = player.ale.getScreen()
     request = Request(player.pins(0), compare=True)
     player.seen(request, ram, screen)
@@ -127,5 +127,5 @@ def test_all_games_are_exact(names: list[str], tmp_path: Path) -> None:
     for same in filter(None, chips):
         players = [Player(name, 0.25, tmp_path, seed=1) for name in same]
         turns = [player.play(300, 120) for player in players]
-        conformance.run(players, turns, 300)
+        referee.run(players, turns, 300)
         assert {p.name: p.difference for p in players if p.difference} == {}
