@@ -4,7 +4,6 @@ Functions here are for one console, and say the same without `vmap`; their rules
 `vmap` look at the whole batch.
 """
 
-import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -12,6 +11,23 @@ import jax
 from jax import lax, numpy as jnp
 
 Tree = TypeVar("Tree")
+
+
+def lead(tree: Any, batched: Any, size: int) -> Any:
+    """Every leaf with the batch axis in front, for a rule of `custom_vmap`.
+
+    Args:
+      tree: a pytree.
+      batched: whether each leaf has the axis already.
+      size: of the batch.
+    """
+    return jax.tree.map(
+        lambda leaf, has: (
+            leaf if has else jnp.broadcast_to(leaf, (size, *jnp.shape(leaf)))
+        ),
+        tree,
+        batched,
+    )
 
 
 @jax.custom_batching.custom_vmap
@@ -45,6 +61,7 @@ def rarely(where: jax.Array, change: Callable[[Tree], Tree], tree: Tree) -> Tree
     return tree
 
 
+@jax.custom_batching.custom_vmap
 def draw(where: jax.Array, index: jax.Array, table: Tree, tree: Tree) -> Tree:
     """Entry `index` of a table, if `where`, else the tree.
 
@@ -57,27 +74,20 @@ def draw(where: jax.Array, index: jax.Array, table: Tree, tree: Tree) -> Tree:
     Returns:
       The pytree. Under `vmap` only the entries that are drawn are moved.
     """
-    return _draw(where, index, table, tree)
-
-
-@jax.custom_batching.custom_vmap
-def _draw(where: jax.Array, index: jax.Array, table: Any, tree: Any) -> Any:
     return _select(where, index, table, tree)
 
 
-@_draw.def_vmap
+@draw.def_vmap
 def _(
     size: int, has: list, where: jax.Array, index: jax.Array, table: Any, tree: Any
 ) -> tuple[Any, Any]:
     everywhere = jax.tree.map(lambda _: True, tree)
     if any(jax.tree.leaves(has[2])):  # a table each: nothing is shared
-        lead = functools.partial(_lead, size)
-        every = [
-            lead(*pair) for pair in zip((where, index, table, tree), has, strict=True)
-        ]
+        args = (where, index, table, tree)
+        every = [lead(*pair, size) for pair in zip(args, has, strict=True)]
         return jax.vmap(_select)(*every), everywhere
     where, index, tree = (
-        _lead(size, leaf, axes)
+        lead(leaf, axes, size)
         for leaf, axes in ((where, has[0]), (index, has[1]), (tree, has[3]))
     )
     few = min(size, max(16, size // 64))
@@ -97,13 +107,3 @@ def _(
 
 def _select(where: jax.Array, index: jax.Array, table: Any, tree: Any) -> Any:
     return jax.tree.map(lambda t, old: jnp.where(where, t[index], old), table, tree)
-
-
-def _lead(size: int, tree: Any, has: Any) -> Any:
-    return jax.tree.map(
-        lambda leaf, axis: (
-            leaf if axis else jnp.broadcast_to(leaf, (size, *jnp.shape(leaf)))
-        ),
-        tree,
-        has,
-    )

@@ -21,6 +21,7 @@ import numpy as np
 from jax import lax, numpy as jnp
 
 from atari import (
+    batching,
     beam,
     cartridge,
     cpu as cpus,
@@ -404,17 +405,6 @@ def _zeros(tree: Tree) -> Tree:
     return jax.tree.map(jnp.zeros_like, tree)
 
 
-def _lead(tree: Any, batched: Any, size: int) -> Any:
-    """Every leaf with the batch axis in front."""
-    return jax.tree.map(
-        lambda leaf, has: (
-            leaf if has else jnp.broadcast_to(leaf, (size, *jnp.shape(leaf)))
-        ),
-        tree,
-        batched,
-    )
-
-
 def _axis(cart: Cartridge) -> int | None:
     """The batch axis of a cartridge: none if all consoles share it."""
     return None if cart.rom.ndim == 1 else 0
@@ -522,14 +512,14 @@ def _runner(render: bool, known: tuple[int, ...] | None, backend: str) -> Any:
             one = one_cart and not any(jax.tree.leaves(has[0]))
             inner = rest[0].front.shape[1 if has[1].front else 0]
             if not one:
-                cart = _lead(cart, has[0], size)
+                cart = batching.lead(cart, has[0], size)
                 if one_cart:
                     cart = jax.tree.map(
                         lambda leaf: jnp.repeat(leaf[:, None], inner, 1), cart
                     )
                 cart = jax.tree.map(joins, cart)
             joined = [
-                jax.tree.map(joins, _lead(tree, axes, size))
+                jax.tree.map(joins, batching.lead(tree, axes, size))
                 for tree, axes in zip(rest, has[1:], strict=True)
             ]
             state = batched(one)(cart, *joined)
@@ -542,9 +532,10 @@ def _runner(render: bool, known: tuple[int, ...] | None, backend: str) -> Any:
     @single.def_vmap
     def _(size: int, has: list, cart: Cartridge, *rest: Any) -> Any:
         one = not any(jax.tree.leaves(has[0]))
-        cart = cart if one else _lead(cart, has[0], size)
+        cart = cart if one else batching.lead(cart, has[0], size)
         led = [
-            _lead(tree, axes, size) for tree, axes in zip(rest, has[1:], strict=True)
+            batching.lead(tree, axes, size)
+            for tree, axes in zip(rest, has[1:], strict=True)
         ]
         out = batched(one)(cart, *led)
         return out, jax.tree.map(lambda _: True, out)

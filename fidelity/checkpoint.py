@@ -1,6 +1,7 @@
 """Orbax checkpoints of pytrees, with JSON metadata that says what they belong to."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,45 +58,70 @@ def restore(directory: str | Path, like: Any) -> tuple[int, Any, dict[str, Any]]
     if step is None:
         raise FileNotFoundError(f"no checkpoint in {directory}")
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), like)
-    with _manager(directory) as manager:
-        try:
-            metadata = manager.restore(
-                step, args=ocp.args.Composite(metadata=ocp.args.JsonRestore())
-            )["metadata"]
-            tree = manager.restore(
-                step, args=ocp.args.Composite(state=ocp.args.StandardRestore(shapes))
-            )["state"]
-        # Orbax, tensorstore and JSON each raise their own types for damaged files.
-        except Exception as error:
-            raise ValueError(
-                f"the checkpoint {directory}/{step} is damaged or belongs to another "
-                f"network ({type(error).__name__}: {str(error)[:300]}); remove the "
-                "folder to start again"
-            ) from error
+    _check_shapes(directory, step, shapes)
+    with _reading(directory, step), _manager(directory) as manager:
+        metadata = manager.restore(
+            step, args=ocp.args.Composite(metadata=ocp.args.JsonRestore())
+        )["metadata"]
+        tree = manager.restore(
+            step, args=ocp.args.Composite(state=ocp.args.StandardRestore(shapes))
+        )["state"]
     if metadata is None:
         raise ValueError(
             f"the checkpoint {directory}/{step} has lost its metadata; remove the "
             "folder to start again"
         )
-    _check_shapes(directory, tree, shapes)
     return step, tree, metadata
 
 
-def _check_shapes(directory: str | Path, tree: Any, shapes: Any) -> None:
-    """Orbax only warns of a shape that differs, so compare."""
-    found = jax.tree_util.tree_leaves_with_path(tree)
-    for (path, leaf), wanted in zip(found, jax.tree.leaves(shapes), strict=True):
-        if leaf.shape != wanted.shape:
+@contextlib.contextmanager
+def _reading(directory: str | Path, step: int) -> Iterator[None]:
+    """Orbax, tensorstore and JSON each raise their own types for damaged files."""
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(
+            f"the checkpoint {directory}/{step} is damaged or belongs to another "
+            f"network ({type(error).__name__}: {str(error)[:300]}); remove the "
+            "folder to start again"
+        ) from error
+
+
+def _check_shapes(directory: str | Path, step: int, wanted: Any) -> None:
+    """Compares before a read: Orbax warns of a shape that differs, or gives up midway.
+
+    A read given up leaves others running, which complain when they end.
+    """
+    with _reading(directory, step), _manager(directory) as manager:
+        found = _shapes(manager.item_metadata(step)["state"])
+    for name, shape in _shapes(wanted).items():
+        if name not in found or found[name] != shape:
             raise ValueError(
-                f"{directory}: {jax.tree_util.keystr(path)} has shape {leaf.shape}, "
-                f"expected {wanted.shape}: the checkpoint belongs to another network "
-                "or another number of classes"
+                f"{directory}: {name} has shape {found.get(name)}, expected {shape}: "
+                "the checkpoint belongs to another network or another number of classes"
             )
+    if alone := found.keys() - _shapes(wanted).keys():
+        raise ValueError(
+            f"{directory}: {', '.join(sorted(alone)[:5])} are in the checkpoint alone: "
+            "it belongs to another network"
+        )
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    """By name alone, since Orbax keeps a named tuple as a dictionary."""
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="."): leaf.shape
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }
 
 
 def _manager(directory: str | Path) -> ocp.CheckpointManager:
     return ocp.CheckpointManager(
         Path(directory).resolve(),
+        item_handlers={
+            "state": ocp.StandardCheckpointHandler(),
+            "metadata": ocp.JsonCheckpointHandler(),
+        },
         options=ocp.CheckpointManagerOptions(
             max_to_keep=1, enable_async_checkpointing=False
         ),

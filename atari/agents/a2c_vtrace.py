@@ -17,7 +17,7 @@ from jax import lax, numpy as jnp
 
 from atari.agents import agent as agents, network, returns, rollout
 from atari.agents.agent import Agent, State
-from atari.agents.ppo import entropy, log_probability
+from atari.agents.ppo import entropy, log_probability, sampler
 from atari.agents.rollout import Steps, Tally
 from atari.environment import Environment
 
@@ -91,17 +91,10 @@ def make(config: Config, env: Environment, axis_name: str | None = None) -> Agen
 
         return choose
 
+    begin = agents.starter(module, optimizer, env, config, axis_name)
+
     def init(key: jax.Array) -> State:
-        state = agents.begin(
-            module,
-            optimizer,
-            env,
-            key,
-            num_envs=config.num_envs,
-            bank=config.bank,
-            stagger=config.stagger,
-            axis_name=axis_name,
-        )
+        state = begin(key)
 
         def one(actors: rollout.Actors) -> Steps:
             return rollout.step(env, policy(state.params), key, actors)[1]
@@ -182,17 +175,11 @@ def make(config: Config, env: Environment, axis_name: str | None = None) -> Agen
         loss -= config.entropy * losses["entropy"]
         return loss, losses | {"loss": loss}
 
-    def act(
-        params: Any, key: jax.Array, observations: jax.Array, greedy: bool = False
-    ) -> jax.Array:
-        logits, _ = apply(params, observations)
-        return logits.argmax(-1) if greedy else jax.random.categorical(key, logits)
-
     return agents.build(
         init=init,
         collect=collect,
         learn=learn,
-        act=act,
+        act=sampler(apply),
         steps=config.num_envs * config.steps,
         axis_name=axis_name,
     )

@@ -1,7 +1,7 @@
 """What agents have in common: their functions, their state, gradients, minibatches."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import flax.linen as nn
 import jax
@@ -84,35 +84,53 @@ def build(
     return Agent(init, update, collect, learn, act, steps)
 
 
-def begin(
+class Setting(Protocol):
+    """What every agent's `Config` says of its environments; see `rollout.start`."""
+
+    @property
+    def num_envs(self) -> int:
+        """Environments on each device."""
+
+    @property
+    def bank(self) -> int:
+        """Reset games to start from."""
+
+    @property
+    def stagger(self) -> int:
+        """Steps within which the first games start."""
+
+
+def starter(
     module: nn.Module,
     optimizer: optax.GradientTransformation,
     env: Environment,
-    key: jax.Array,
-    *,
-    num_envs: int,
-    bank: int,
-    stagger: int,
+    config: Setting,
     axis_name: str | None,
-) -> State:
-    """A state without memory: games just reset, a network just drawn.
+) -> Callable[[jax.Array], State]:
+    """An `init` that gives no memory: games just reset, a network just drawn.
 
     Every device has its own games and the first one's network.
     """
-    net_key, env_key, key = jax.random.split(key, 3)
-    if axis_name is not None:
-        shared = lax.all_gather(jax.random.key_data(net_key), axis_name)[0]
-        net_key = jax.random.wrap_key_data(shared)
-    actors = rollout.start(env, env_key, num_envs, bank, stagger)
-    params = module.init(net_key, actors.observation[:1])
-    return State(
-        key=jax.random.key_data(key),
-        updates=jnp.int32(0),
-        params=params,
-        opt_state=optimizer.init(params),
-        actors=actors,
-        memory=(),
-    )
+
+    def init(key: jax.Array) -> State:
+        net_key, env_key, key = jax.random.split(key, 3)
+        if axis_name is not None:
+            shared = lax.all_gather(jax.random.key_data(net_key), axis_name)[0]
+            net_key = jax.random.wrap_key_data(shared)
+        actors = rollout.start(
+            env, env_key, config.num_envs, config.bank, config.stagger
+        )
+        params = module.init(net_key, actors.observation[:1])
+        return State(
+            key=jax.random.key_data(key),
+            updates=jnp.int32(0),
+            params=params,
+            opt_state=optimizer.init(params),
+            actors=actors,
+            memory=(),
+        )
+
+    return init
 
 
 def train(agent: Agent, updates: int) -> Callable[[jax.Array], tuple[State, Metrics]]:
@@ -168,7 +186,7 @@ def descend(
     return optax.apply_updates(params, changes), opt_state, losses
 
 
-def epochs(
+def shuffled(
     learn: Callable[[Any, Any], tuple[Any, dict[str, jax.Array]]],
     key: jax.Array,
     carry: Any,
@@ -202,6 +220,50 @@ def epochs(
 
     carry, losses = lax.scan(epoch, carry, jax.random.split(key, epochs))
     return carry, jax.tree.map(lambda x: x.mean(), losses)
+
+
+def improve(
+    objective: Callable[..., tuple[jax.Array, dict[str, jax.Array]]],
+    optimizer: optax.GradientTransformation,
+    axis_name: str | None,
+    state: State,
+    key: jax.Array,
+    batch: tuple,
+    *,
+    epochs: int,
+    minibatch: int,
+) -> tuple[State, dict[str, jax.Array]]:
+    """A gradient step for each minibatch: `descend` on what is `shuffled`.
+
+    Args:
+      objective: As for `descend`; its arguments are the parts of a minibatch.
+      optimizer: From optax.
+      axis_name: Of the devices, or None.
+      state: Before learning.
+      key: Of the order.
+      batch: Arrays `[T, N, ...]`.
+      epochs: How often each example is seen.
+      minibatch: Examples at once.
+
+    Returns:
+      The state after it, and the means of the losses.
+    """
+
+    def some(carry: Any, part: Any) -> tuple[Any, dict[str, jax.Array]]:
+        params, opt_state, losses = descend(
+            objective, optimizer, axis_name, *carry, *part
+        )
+        return (params, opt_state), losses
+
+    carry, losses = shuffled(
+        some,
+        key,
+        (state.params, state.opt_state),
+        batch,
+        epochs=epochs,
+        minibatch=minibatch,
+    )
+    return state._replace(params=carry[0], opt_state=carry[1]), losses
 
 
 def mean(values: jax.Array, where: jax.Array) -> jax.Array:

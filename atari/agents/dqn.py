@@ -14,7 +14,7 @@ from jax import lax, numpy as jnp
 
 from atari.agents import agent as agents, network, replay as replays, rollout
 from atari.agents.agent import Agent, State
-from atari.agents.pqn import explore
+from atari.agents.pqn import exploration, explore, explorer, value_of
 from atari.agents.replay import Replay
 from atari.agents.rollout import Tally
 from atari.environment import Environment
@@ -104,24 +104,15 @@ def make(config: Config, env: Environment, axis_name: str | None = None) -> Agen
         optax.clip_by_global_norm(config.max_grad_norm),
         optax.adam(config.learning_rate, eps=1.5e-4),
     )
-    epsilon = optax.linear_schedule(
-        config.first_epsilon,
-        config.last_epsilon,
-        max(1, round(config.exploration * config.updates)),
+    epsilon = exploration(
+        config.first_epsilon, config.last_epsilon, config.exploration, config.updates
     )
     beta = optax.linear_schedule(config.beta, 1.0, config.updates)
 
+    begin = agents.starter(module, optimizer, env, config, axis_name)
+
     def init(key: jax.Array) -> State:
-        state = agents.begin(
-            module,
-            optimizer,
-            env,
-            key,
-            num_envs=config.num_envs,
-            bank=config.bank,
-            stagger=config.stagger,
-            axis_name=axis_name,
-        )
+        state = begin(key)
         memory = replays.make(config.capacity, config.num_envs, env.observation_shape)
         # Copied, since a state that is donated may hold no array twice.
         target = jax.tree.map(jnp.copy, state.params)
@@ -188,32 +179,21 @@ def make(config: Config, env: Environment, axis_name: str | None = None) -> Agen
     def objective(
         params: Any, target: Any, drawn: replays.Sample
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        value = _of(apply(params, drawn.observation), drawn.action)
+        value = value_of(apply(params, drawn.observation), drawn.action)
         following = apply(target, drawn.following)
         chooses = apply(params, drawn.following) if config.double else following
-        best = _of(following, chooses.argmax(-1))
+        best = value_of(following, chooses.argmax(-1))
         wanted = lax.stop_gradient(drawn.reward + drawn.discount * best)
         error = value - wanted
         loss = agents.mean(optax.huber_loss(error) * drawn.importance, drawn.valid)
         value_mean = agents.mean(value, drawn.valid)
         return loss, {"loss": loss, "value_mean": value_mean, "error": error}
 
-    def act(
-        params: Any, key: jax.Array, observations: jax.Array, greedy: bool = False
-    ) -> jax.Array:
-        values = apply(params, observations)
-        return explore(key, values, 0.0 if greedy else config.last_epsilon)
-
     return agents.build(
         init=init,
         collect=collect,
         learn=learn,
-        act=act,
+        act=explorer(apply, config.last_epsilon),
         steps=config.num_envs * config.steps,
         axis_name=axis_name,
     )
-
-
-def _of(values: jax.Array, action: jax.Array) -> jax.Array:
-    """The value of each action: float32[B, A], int32[B] to [B]."""
-    return jnp.take_along_axis(values, action[:, None], -1)[:, 0]

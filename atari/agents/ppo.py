@@ -93,18 +93,6 @@ def make(config: Config, env: Environment, axis_name: str | None = None) -> Agen
         optax.clip_by_global_norm(config.max_grad_norm), optax.adam(rate, eps=1e-5)
     )
 
-    def init(key: jax.Array) -> State:
-        return agents.begin(
-            module,
-            optimizer,
-            env,
-            key,
-            num_envs=config.num_envs,
-            bank=config.bank,
-            stagger=config.stagger,
-            axis_name=axis_name,
-        )
-
     def collect(state: State) -> tuple[State, Tally, Steps]:
         state, key = agents.split(state)
 
@@ -136,21 +124,17 @@ def make(config: Config, env: Environment, axis_name: str | None = None) -> Agen
             advantage + value,
         )
 
-        def some(carry: Any, part: Any) -> tuple[Any, dict[str, jax.Array]]:
-            params, opt_state, losses = agents.descend(
-                objective, optimizer, axis_name, *carry, *part
-            )
-            return (params, opt_state), losses
-
-        carry, losses = agents.epochs(
-            some,
+        state, losses = agents.improve(
+            objective,
+            optimizer,
+            axis_name,
+            state,
             key,
-            (state.params, state.opt_state),
             batch,
             epochs=config.epochs,
             minibatch=config.minibatch,
         )
-        return state._replace(params=carry[0], opt_state=carry[1]), losses
+        return state, losses
 
     def objective(
         params: Any,
@@ -179,20 +163,26 @@ def make(config: Config, env: Environment, axis_name: str | None = None) -> Agen
         loss -= config.entropy * losses["entropy"]
         return loss, losses | {"loss": loss}
 
+    return agents.build(
+        init=agents.starter(module, optimizer, env, config, axis_name),
+        collect=collect,
+        learn=learn,
+        act=sampler(apply),
+        steps=config.num_envs * config.steps,
+        axis_name=axis_name,
+    )
+
+
+def sampler(apply: Callable[..., Any]) -> Callable[..., jax.Array]:
+    """`Agent.act` of a network that gives logits and a value."""
+
     def act(
         params: Any, key: jax.Array, observations: jax.Array, greedy: bool = False
     ) -> jax.Array:
         logits, _ = apply(params, observations)
         return logits.argmax(-1) if greedy else jax.random.categorical(key, logits)
 
-    return agents.build(
-        init=init,
-        collect=collect,
-        learn=learn,
-        act=act,
-        steps=config.num_envs * config.steps,
-        axis_name=axis_name,
-    )
+    return act
 
 
 def log_probability(logits: jax.Array, action: jax.Array) -> jax.Array:

@@ -77,23 +77,9 @@ def make(config: Config, env: Environment, axis_name: str | None = None) -> Agen
     optimizer = optax.chain(
         optax.clip_by_global_norm(config.max_grad_norm), optax.radam(rate)
     )
-    epsilon = optax.linear_schedule(
-        config.first_epsilon,
-        config.last_epsilon,
-        max(1, round(config.exploration * config.updates)),
+    epsilon = exploration(
+        config.first_epsilon, config.last_epsilon, config.exploration, config.updates
     )
-
-    def init(key: jax.Array) -> State:
-        return agents.begin(
-            module,
-            optimizer,
-            env,
-            key,
-            num_envs=config.num_envs,
-            bank=config.bank,
-            stagger=config.stagger,
-            axis_name=axis_name,
-        )
 
     def collect(state: State) -> tuple[State, Tally, Steps]:
         state, key = agents.split(state)
@@ -116,22 +102,18 @@ def make(config: Config, env: Environment, axis_name: str | None = None) -> Agen
             returns.lambda_returns, in_axes=(1, 1, 1, 1, None), out_axes=1
         )(made.reward, values, discounts, made.end, config.trace)
 
-        def some(carry: Any, part: Any) -> tuple[Any, dict[str, jax.Array]]:
-            params, opt_state, losses = agents.descend(
-                objective, optimizer, axis_name, *carry, *part
-            )
-            return (params, opt_state), losses
-
-        carry, losses = agents.epochs(
-            some,
+        state, losses = agents.improve(
+            objective,
+            optimizer,
+            axis_name,
+            state,
             key,
-            (state.params, state.opt_state),
             (made.observation, made.action, made.valid, target),
             epochs=config.epochs,
             minibatch=config.minibatch,
         )
         losses |= {"epsilon": jnp.float32(epsilon(state.updates))}
-        return state._replace(params=carry[0], opt_state=carry[1]), losses
+        return state, losses
 
     def objective(
         params: Any,
@@ -141,24 +123,42 @@ def make(config: Config, env: Environment, axis_name: str | None = None) -> Agen
         target: jax.Array,
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         values = apply(params, observation)
-        value = jnp.take_along_axis(values, action[:, None], -1)[:, 0]
+        value = value_of(values, action)
         loss = 0.5 * agents.mean((value - target) ** 2, valid)
         return loss, {"loss": loss, "value_mean": agents.mean(value, valid)}
+
+    return agents.build(
+        init=agents.starter(module, optimizer, env, config, axis_name),
+        collect=collect,
+        learn=learn,
+        act=explorer(apply, config.last_epsilon),
+        steps=config.num_envs * config.steps,
+        axis_name=axis_name,
+    )
+
+
+def exploration(
+    first: float, last: float, share: float, updates: int
+) -> optax.Schedule:
+    """Epsilon by update: it falls from `first` to `last` in a share of the run."""
+    return optax.linear_schedule(first, last, max(1, round(share * updates)))
+
+
+def explorer(apply: Callable[..., Any], epsilon: float) -> Callable[..., jax.Array]:
+    """`Agent.act` of a network that gives the actions' values."""
 
     def act(
         params: Any, key: jax.Array, observations: jax.Array, greedy: bool = False
     ) -> jax.Array:
         values = apply(params, observations)
-        return explore(key, values, 0.0 if greedy else config.last_epsilon)
+        return explore(key, values, 0.0 if greedy else epsilon)
 
-    return agents.build(
-        init=init,
-        collect=collect,
-        learn=learn,
-        act=act,
-        steps=config.num_envs * config.steps,
-        axis_name=axis_name,
-    )
+    return act
+
+
+def value_of(values: jax.Array, action: jax.Array) -> jax.Array:
+    """The value of each action: float32[B, A], int32[B] to [B]."""
+    return jnp.take_along_axis(values, action[:, None], -1)[:, 0]
 
 
 def explore(key: jax.Array, values: jax.Array, epsilon: float | jax.Array) -> jax.Array:

@@ -2,6 +2,7 @@
 
 import gc
 import json
+import time
 
 import jax
 import numpy as np
@@ -107,7 +108,17 @@ def test_another_number_of_classes_is_refused(data, key, tmp_path):
         checkpoint.restore(tmp_path, wider.init(key))
 
 
-# Orbax leaves coroutines behind when a read fails; they complain when collected.
+def test_a_leaf_too_many_or_too_few_is_refused_by_name(tmp_path):
+    both = {"a": np.ones((2, 3)), "b": np.ones(4)}
+    checkpoint.save(tmp_path, 1, both, {})
+    with pytest.raises(ValueError, match="b are in the checkpoint alone"):
+        checkpoint.restore(tmp_path, {"a": both["a"]})
+    with pytest.raises(ValueError, match="c has shape None, expected"):
+        checkpoint.restore(tmp_path, both | {"c": np.ones(1)})
+    np.testing.assert_array_equal(checkpoint.restore(tmp_path, both)[1]["a"], both["a"])
+
+
+# Orbax leaves reads behind when one fails; they complain when they end.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("how", ["truncate", "remove", "metadata"])
 def test_a_damaged_checkpoint_is_refused(data, key, tmp_path, how):
@@ -127,4 +138,5 @@ def test_a_damaged_checkpoint_is_refused(data, key, tmp_path, how):
                 path.write_text(json.dumps({"x": 1})[:-3])
     with pytest.raises(ValueError, match=r"damaged|lost its metadata"):
         checkpoint.restore(tmp_path, state)
+    time.sleep(0.5)
     gc.collect()

@@ -157,7 +157,7 @@ def test_epochs_see_everything_once_each() -> None:
         agree = (part["x"] == part["y"]).all()
         return seen.at[part["x"]].add(1), {"agree": agree.astype(jnp.float32)}
 
-    seen, losses = agents.epochs(
+    seen, losses = agents.shuffled(
         learn, jax.random.key(0), jnp.zeros(24, int), batch, epochs=3, minibatch=8
     )
     np.testing.assert_array_equal(seen, 3)
