@@ -36,7 +36,8 @@ class State(NamedTuple):
     """One environment. Copy the pytree to clone it; edit RAM in `play.console.ram`."""
 
     play: Play
-    frames: jax.Array  # uint8[2, H, 160] or [2, H, 160, 3]: the two that are pooled
+    picture: jax.Array  # uint8[H, 160] or [H, 160, 3]: the last two frames, pooled
+    cut: jax.Array | None  # like it: the last frame but one, if the last drew over it
     stack: jax.Array  # uint8[S, ...]: observations, oldest first
     elapsed: jax.Array  # int32, frames of this episode that count to its end
     lives: jax.Array  # int32, at the end of the last step
@@ -94,17 +95,15 @@ def _coloured(game: Game, config: Config, screen: jax.Array) -> jax.Array:
     return convert(screen, game.rom.pal)
 
 
-def _pool(config: Config, frames: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The observation of two frames, and the frames as they are kept."""
-    picture = frames[0]
-    if config.max_pool and config.observation != "ram":
-        pooled = jnp.maximum(frames[0], frames[1])
-        first = np.arange(2).reshape(2, *[1] * picture.ndim) == 0
-        frames = jnp.where(first, pooled, frames)
-        picture = frames[0]
-    if config.size is not None and config.observation != "ram":
-        picture = observe.resize(picture, config.size)
-    return picture, frames
+def _resized(config: Config, picture: jax.Array) -> jax.Array:
+    """The observation of a picture."""
+    if config.size is None or config.observation == "ram":
+        return picture
+    return observe.resize(picture, config.size)
+
+
+def _pools(config: Config) -> bool:
+    return config.max_pool and config.frame_skip > 1 and config.observation != "ram"
 
 
 def shown(config: Config, stack: jax.Array) -> jax.Array:
@@ -152,7 +151,8 @@ def reset(game: Game, config: Config, key: jax.Array) -> tuple[State, TimeStep]:
     shape = (config.stack or 1, *picture_shape(game, config))
     state = State(
         play=play,
-        frames=jnp.zeros((2, *view.shape), jnp.uint8),
+        picture=jnp.zeros(view.shape, jnp.uint8),
+        cut=jnp.zeros(view.shape, jnp.uint8) if _pools(config) else None,
         stack=jnp.zeros(shape, jnp.uint8),
         elapsed=jnp.int32(0),
         lives=jnp.int32(0),
@@ -226,15 +226,15 @@ def restart(
     )
     if streams is not None and isinstance(noise, Twister):
         streams = (noise, idle)
-    view = _view(game, config, play)
-    frames = jnp.stack([view, jnp.zeros_like(view)])
-    picture, frames = _pool(config, frames)
-    stack = jnp.zeros_like(state.stack).at[-1].set(picture)
+    picture = _view(game, config, play)
+    observation = _resized(config, picture)
+    stack = jnp.zeros_like(state.stack).at[-1].set(observation)
     if config.fill_stack:
-        stack = jnp.broadcast_to(picture, state.stack.shape)
+        stack = jnp.broadcast_to(observation, state.stack.shape)
     started = State(
         play=play,
-        frames=frames,
+        picture=picture,
+        cut=state.cut,
         stack=stack,
         elapsed=play.frames if config.count_selection else jnp.int32(0),
         lives=play.signals.lives,
@@ -254,7 +254,8 @@ class _Frame(NamedTuple):
 
     play: Play
     noise: Noise
-    frames: jax.Array
+    cut: jax.Array | None
+    has_cut: jax.Array  # bool, whether the last but one is there
     sees: tuple[jax.Array, jax.Array]  # bool, whether the last two are to be looked at
     older: jax.Array  # int32, which screen holds the last but one
     elapsed: jax.Array
@@ -275,7 +276,6 @@ def step(
     limit = config.max_frames or _NEVER
     wanted = jnp.array(codes, jnp.int32)[action]
     last = config.frame_skip - 1
-    pools = config.max_pool and config.frame_skip > 1 and config.observation != "ram"
 
     def frame(carry: _Frame, i: jax.Array) -> tuple[_Frame, None]:
         active = ~carry.ends
@@ -302,41 +302,30 @@ def step(
 
         # A game that has ended stands still, on its last picture.
         sees = active & ~ends if config.stale_end else ~state.over
-        frames, older, saw = carry.frames, carry.older, carry.sees[1]
-        if pools:
+        kept, has_cut, older, saw = carry.cut, carry.has_cut, carry.older, carry.sees[1]
+        if kept is not None:
             at = i == last - 1
             # The picture stays where it is, unless the frame was cut short: then the
             # next one goes on drawing on it.
             cut = at & sees & (play.console.partial != 0)
-
-            def look(frames: jax.Array) -> jax.Array:
-                view = jnp.where(cut, _view(game, config, play), frames[1])
-                return frames.at[1].set(view)
-
-            frames = batching.rarely(cut, look, frames)
+            kept = batching.rarely(
+                cut,
+                lambda old: jnp.where(cut, _view(game, config, play), old),
+                kept,
+            )
+            has_cut |= cut
             older = jnp.where(at, play.console.front, older)
             saw = jnp.where(at, sees & ~cut, saw)
         reward = carry.reward + jnp.where(active, signals.reward, 0)
         lost = jnp.where(active, lost, carry.lost)
         ends |= carry.ends
-        carry = _Frame(
-            play, drawn, frames, (sees, saw), older, elapsed, reward, lost, ends
-        )
-        return carry, None
+        looks = (kept, has_cut, (sees, saw), older)
+        return _Frame(play, drawn, *looks, elapsed, reward, lost, ends), None
 
     noise: Noise = key if state.streams is None else state.streams[0]
-    zero = jnp.int32(0)
-    carry = _Frame(
-        state.play,
-        noise,
-        state.frames,
-        (jnp.bool_(False), jnp.bool_(False)),
-        zero,
-        state.elapsed,
-        zero,
-        jnp.bool_(False),
-        state.over,
-    )
+    zero, no = jnp.int32(0), jnp.bool_(False)
+    looks = (state.cut, no, (no, no), zero)
+    carry = _Frame(state.play, noise, *looks, state.elapsed, zero, no, state.over)
     carry, _ = lax.scan(frame, carry, jnp.arange(config.frame_skip))
     signals = carry.play.signals
     ended = signals.terminal & ~state.over
@@ -346,14 +335,15 @@ def step(
     over = signals.terminal | (carry.elapsed >= limit)
     if config.episodic_life and config.reset_on_life_loss:
         over |= lost
-    picture, frames = _pool(config, _look(game, config, carry))
-    stack = _push(state.stack, picture)
+    picture = _look(game, config, carry, state.picture)
+    stack = _push(state.stack, _resized(config, picture))
     streams = state.streams
     if streams is not None and isinstance(carry.noise, Twister):
         streams = (carry.noise, streams[1])
     new = State(
         play=carry.play,
-        frames=frames,
+        picture=picture,
+        cut=carry.cut,
         stack=stack,
         elapsed=carry.elapsed,
         lives=signals.lives,
@@ -361,29 +351,38 @@ def step(
         wakes=state.wakes,
         streams=streams,
     )
-    nothing: Any = None
     play = _played(~state.over, new.play, state.play)
-    # The frames of a finished game have not changed: pooled twice is pooled once.
-    old, new = (s._replace(play=nothing, frames=nothing) for s in (state, new))
-    new = _where(state.over, old, new)._replace(play=play, frames=frames)
+    # The picture of a finished game has not changed.
+    still: dict[str, Any] = {"play": play, "picture": picture, "cut": carry.cut}
+    nothing: Any = None
+    without = dict.fromkeys(still, nothing)
+    old, new = (s._replace(**without) for s in (state, new))
+    new = _where(state.over, old, new)._replace(**still)
     score = carry.reward.astype(jnp.float32)
     reward = jnp.clip(score, -1, 1) if config.clip_rewards else score
     observation = shown(config, new.stack)
     return new, TimeStep(observation, reward, terminated, truncated, _info(new, score))
 
 
-def _look(game: Game, config: Config, carry: _Frame) -> jax.Array:
-    """The frames with what the last two show."""
+def _look(game: Game, config: Config, carry: _Frame, before: jax.Array) -> jax.Array:
+    """What the last two frames show, pooled; what `before` did if they are not seen."""
+    saw, saw_older = carry.sees
     if config.observation == "ram":
-        views = _view(game, config, carry.play)[None]
-    else:
-        console = carry.play.console
-        which = jnp.stack([console.front, carry.older])[:, None, None]
-        own = which == np.arange(2).reshape(2, 1, 1)
-        words = jnp.where(own, console.screens, jnp.flip(console.screens, 0))
-        views = _coloured(game, config, consoles.pixels(words))
-    sees = jnp.stack(carry.sees).reshape(2, *[1] * (views.ndim - 1))
-    return jnp.where(sees, views, carry.frames)
+        return jnp.where(saw, _view(game, config, carry.play), before)
+    console = carry.play.console
+    picture = jnp.where(saw, jnp.uint8(0), before)
+    views = _coloured(game, config, consoles.pixels(console.screens))
+    for k in range(2):
+        sees = ((console.front == k) & saw) | ((carry.older == k) & saw_older)
+        picture = jnp.maximum(picture, jnp.where(sees, views[k], jnp.uint8(0)))
+    cut = carry.cut
+    if cut is None:
+        return picture
+    return batching.rarely(
+        carry.has_cut,
+        lambda seen: jnp.where(carry.has_cut, jnp.maximum(seen, cut), seen),
+        picture,
+    )
 
 
 def _push(stack: jax.Array, picture: jax.Array) -> jax.Array:
