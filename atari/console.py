@@ -143,11 +143,21 @@ class Turn(NamedTuple):
     value: Int
 
 
+def reader(cart: Cartridge, memory: Any) -> cpus.Reader:
+    """Reads a byte by address, which the mapper sees."""
+
+    def read(mapper: Mapper, address: Int, where: Bool) -> tuple[Int, Mapper]:
+        mapper = cartridge.touch(cart, mapper, address, where)
+        return memory.read(cartridge.locate(cart, mapper, address)), mapper
+
+    return read
+
+
 def instruct(
     cart: Cartridge,
-    table: jax.Array,
     memory: Any,
     core: Core,
+    fetched: tuple[cpus.Code, Mapper],
     inputs: Inputs,
     free: Bool,
     behind: Callable[[Int, Int], Bool],
@@ -161,9 +171,9 @@ def instruct(
 
     Args:
       cart: the cartridge; `cart.rom` is not used.
-      table: `cpu.decode_table()`.
       memory: a `Memory`.
       core: the machine's registers.
+      fetched: the instruction, and the mapper after it was read.
       inputs: controllers and switches.
       free: whether the CPU is not stalled.
       behind: whether a read of the TIA at an address and a cycle must wait.
@@ -175,12 +185,9 @@ def instruct(
     pushing = free & (old_cpu.queued != 0)
     starts = free & (old_cpu.queued == 0)
     starts &= (core.over == 0) & (core.executed < INSTRUCTIONS)
-
-    def read(mapper: Mapper, address: Int, where: Bool) -> tuple[Int, Mapper]:
-        mapper = cartridge.touch(cart, mapper, address, where)
-        return memory.read(cartridge.locate(cart, mapper, address)), mapper
-
-    now, mapper = cpus.fetch(old_cpu, table, core.mapper, read, settle, guard)
+    read = reader(cart, memory)
+    code, mapper = fetched
+    now, mapper = cpus.aim(old_cpu, code, mapper, read, settle, guard)
     now, mapper = settle((now, mapper))
     at, address = old_cpu.cycles + now.cycles, now.address
     from_tia = now.reads & ((address & 0x1080) == 0)
@@ -197,6 +204,7 @@ def instruct(
             from_riot,
             lambda: riots.read(core.riot, address, at, *ports, from_riot),
             (0, core.riot),
+            rare=True,
         )
         data = jnp.where(from_riot, value, data)
         fire = (inputs.fire0, inputs.fire1)
@@ -297,7 +305,10 @@ def step(
         # A read of the TIA is tried again when the beam has caught up.
         return beam.behind(old_tia, cart.first_line, cart.lines, 3 * at)
 
-    turn = instruct(cart, table, memory, core, inputs, core.port < 0, behind, settle)
+    read = reader(cart, memory)
+    fetched = cpus.fetch(core.cpu, table, core.mapper, read, settle)
+    free = core.port < 0
+    turn = instruct(cart, memory, core, fetched, inputs, free, behind, settle)
     cpu, waits, to_tia = turn.cpu, turn.waits, turn.to_tia
     register, clock = turn.address, 3 * cpu.cycles
     port = jnp.where(to_tia, register, jnp.where(waits, tias.WAIT, core.port))

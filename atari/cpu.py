@@ -22,21 +22,28 @@ STACK = 0x100
 # Reads a byte of ROM or RAM, which the mapper sees: (mapper, address, whether it does).
 Reader = Callable[[Any, Int, Bool], tuple[Int, Any]]
 
+_UNDOCUMENTED = 8  # bit of a source
 _TABLE = opcodes.tables()
 _LAYOUT = opcodes.layout()
 _FLOW, _FLAG, _ALU = opcodes.FLOW, opcodes.FLAG, opcodes.ALU
-# Bits of the two control words that are set if there is something to compute.
-_WORK = [
-    sum(
-        mask << shift
-        for row, shift, mask in (
-            _LAYOUT[name]
-            for name in ("modify", "high", "alu", "arr", "carry", "flag", "to_p")
-        )
-        if row == word
-    )
-    for word in (0, 1)
-]
+
+
+def _bits(*names: str) -> list[int]:
+    """Bits of the two control words that hold some fields."""
+    places = [_LAYOUT[name] for name in names]
+    return [
+        sum(mask << shift for row, shift, mask in places if row == word)
+        for word in (0, 1)
+    ]
+
+
+# Set if there is something to compute.
+_WORK = _bits("modify", "high", "alu", "arr", "carry", "flag", "to_p")
+# Clear in plain instructions; of the sources, a bit of the undocumented.
+_HARD = _bits(
+    "pointer", "pointer_x", "push", "pull", "flow", "hard", "arr", "high", "to_p"
+)
+_HARD[1] |= _UNDOCUMENTED << _LAYOUT["source"][1]
 
 
 class Cpu(NamedTuple):
@@ -50,6 +57,25 @@ class Cpu(NamedTuple):
     pc: Int  # 16 bits, of which FE cartridges see A13
     cycles: Int  # since the frame began
     queued: Int  # bytes still to be pushed by JSR or BRK: count, then two bytes
+
+
+class Code(NamedTuple):
+    """An instruction's bytes; operands it has not are 0."""
+
+    words: tuple[Int, Int]  # of the decode table
+    opcode: Int
+    first: Int
+    second: Int
+
+    @property
+    def word(self) -> Int:
+        """The operand of two bytes."""
+        return self.first | (self.second << 8)
+
+    @property
+    def is_plain(self) -> Bool:
+        """Whether it uses no jump, pointer, stack, nor odd arithmetic."""
+        return _field(self.words, "hard") == 0
 
 
 class Instruction(NamedTuple):
@@ -101,8 +127,8 @@ def fetch(
     read: Reader,
     settle: Settle = unsettled,
     guard: Guard = always,
-) -> tuple[Instruction, Any]:
-    """Reads and decodes the instruction at PC.
+) -> tuple[Code, Any]:
+    """Reads the instruction at PC.
 
     Args:
       cpu: registers.
@@ -113,7 +139,7 @@ def fetch(
       guard: see `bits.Guard`.
 
     Returns:
-      The instruction, and the mapper after.
+      The instruction's bytes, and the mapper after.
     """
     opcode, mapper = read(mapper, cpu.pc, cpu.pc == cpu.pc)
     # A jump into the TIA finds what it left on the bus: the high byte of its target.
@@ -121,15 +147,38 @@ def fetch(
     in_tia = (cpu.pc & 0x1080) == 0
     opcode = jnp.where(in_tia, (cpu.pc >> 8) & 0x3F, opcode)
     opcode, words = settle((opcode, (table[opcode], table[opcode + 256])))
-    part = functools.partial(_field, words)
-    one, two = part("operands") >= 1, part("operands") >= 2
+    one, two = (_field(words, "operands") >= count for count in (1, 2))
     first, mapper = read(mapper, (cpu.pc + 1) & 0xFFFF, one)
     held = mapper
     second, mapper = guard(
         two, lambda: read(held, (cpu.pc + 2) & 0xFFFF, two), (0, held)
     )
     first, second = settle((first, second))
-    word = first | jnp.where(two, second << 8, 0)
+    return Code(words, opcode, first, jnp.where(two, second, 0)), mapper
+
+
+def plain(cpu: Cpu, code: Code) -> Instruction:
+    """`aim` for an instruction that `is_plain`, which a compiler then knows of it."""
+    words = (code.words[0] & ~_HARD[0], code.words[1] & ~_HARD[1])
+    address = _indexed(cpu, words, code.word)
+    return _instruction(cpu, code._replace(words=words), code.word, address)
+
+
+def aim(
+    cpu: Cpu,
+    code: Code,
+    mapper: Any,
+    read: Reader,
+    settle: Settle = unsettled,
+    guard: Guard = always,
+) -> tuple[Instruction, Any]:
+    """Finds the address of an instruction's operand; arguments as in `fetch`.
+
+    Returns:
+      The instruction, and the mapper after.
+    """
+    first, word = code.first, code.word
+    part = functools.partial(_field, code.words)
     flow = part("flow")
 
     # A word from memory: an indirect address, a pulled PC, or BRK's vector.
@@ -163,30 +212,48 @@ def fetch(
     pointed = low | (high << 8)
 
     base = jnp.where(pointer, pointed, word)
+    address = _indexed(cpu, code.words, base)
+    now = _instruction(cpu, code, base, address)
+    address = jnp.where(pulled, STACK | ((cpu.s + 1) & 0xFF), address)
+    # RTS reads the byte before the one it returns to.
+    returns = flow == _FLOW["RTS"]
+    address = jnp.where(returns, pointed, address)
+    noise = jnp.where(peeks, low, now.noise)
+    now = now._replace(
+        address=address,
+        noise=jnp.where(pointer, high, noise),
+        target=jnp.where(follows & ~pointer, pointed, address),
+        reads=now.reads | returns,
+        writes=now.writes | (flow == _FLOW["JSR"]) | breaks,
+    )
+    return now, mapper
+
+
+def _indexed(cpu: Cpu, words: tuple[Int, Int], base: Int) -> Int:
+    part = functools.partial(_field, words)
     index = jnp.where(part("index_x") != 0, cpu.x, 0)
     index = jnp.where(part("index_y") != 0, cpu.y, index)
     address = (base + index) & 0xFFFF
-    address = jnp.where(part("zero_page") != 0, address & 0xFF, address)
+    return jnp.where(part("zero_page") != 0, address & 0xFF, address)
+
+
+def _instruction(cpu: Cpu, code: Code, base: Int, address: Int) -> Instruction:
+    """An instruction whose operand is at an address."""
+    part = functools.partial(_field, code.words)
     crossed = ((base ^ address) & 0xFF00) != 0
     extra = jnp.where((part("crossing") != 0) & crossed, 1, 0)
-    address = jnp.where(pulled, STACK | ((cpu.s + 1) & 0xFF), address)
-    # RTS reads the byte before the one it returns to.
-    address = jnp.where(flow == _FLOW["RTS"], pointed, address)
-    noise = jnp.where(one, first, opcode)
-    noise = jnp.where(two, second, noise)
-    noise = jnp.where(peeks, low, noise)
-    decoded = Instruction(
-        words,
+    noise = jnp.where(part("operands") >= 1, code.first, code.opcode)
+    return Instruction(
+        code.words,
         address,
-        first,
-        jnp.where(pointer, high, noise),
-        jnp.where(follows & ~pointer, pointed, address),
+        code.first,
+        jnp.where(part("operands") >= 2, code.second, noise),
+        address,
         (cpu.pc + 1 + part("operands")) & 0xFFFF,
         part("cycles") + extra,
-        (part("read") != 0) | (flow == _FLOW["RTS"]),
-        (part("write") != 0) | (flow == _FLOW["JSR"]) | breaks,
+        part("read") != 0,
+        part("write") != 0,
     )
-    return decoded, mapper
 
 
 def decode_table() -> jax.Array:
@@ -319,9 +386,11 @@ def execute(
 
     def unusual() -> Int:
         mixed = (a | 0xEE) & operand
-        return pick(source - 6, (a & x, a & operand, s & operand, mixed, mixed & x))
+        which = source - _UNDOCUMENTED
+        return pick(which, (a & x, a & operand, s & operand, mixed, mixed & x))
 
-    other = guard(source >= 6, unusual, operand, rare=True)
+    rare = (source & _UNDOCUMENTED) != 0
+    other = guard(rare, unusual, operand, rare=True)
     value = pick(source, (operand, a, x, y, s, cpu.p | ALWAYS, other))
     zero = jnp.where(value == 0, ZERO, 0)
     kept = cpu.p & ~(ZERO | NEGATIVE) | ALWAYS

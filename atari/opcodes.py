@@ -65,8 +65,8 @@ _OTHER_CYCLES = {
 # First ALU stage: what is done to the operand. Second: what the register does with it.
 MODIFY = {"": 0, "ASL": 1, "LSR": 2, "ROL": 3, "ROR": 4, "INC": 5, "DEC": 6}
 ALU = {"": 0, "ORA": 1, "AND": 2, "EOR": 3, "ADC": 4, "SBC": 5, "CMP": 6, "BIT": 7}
-SOURCE = {"M": 0, "A": 1, "X": 2, "Y": 3, "S": 4, "P": 5, "AX": 6, "AM": 7, "SM": 8}
-SOURCE |= {"AEM": 9, "AEXM": 10}
+SOURCE = {"M": 0, "A": 1, "X": 2, "Y": 3, "S": 4, "P": 5}
+SOURCE |= {"AX": 8, "AM": 9, "SM": 10, "AEM": 11, "AEXM": 12}  # undocumented
 LEFT = {"A": 0, "X": 1, "Y": 2, "AX": 3}
 CARRY = {"": 0, "modify": 1, "alu": 2, "sign": 3}
 FLOW = {"": 0, "JMP": 1, "JSR": 2, "RTS": 3, "RTI": 4, "BRK": 5, "JAM": 6}
@@ -166,6 +166,8 @@ FIELDS: tuple[dict[str, int], dict[str, int]] = (
         "branch_flag": 3,  # bit number in P
         "branch_value": 1,
         "flow": 3,
+        "polls": 1,  # BNE and BPL, with which games wait for the timer
+        "hard": 1,  # anything but to compute and to move a value to or from an address
     },
     {
         "source": 4,
@@ -205,6 +207,9 @@ def fields(opcode: int) -> dict[str, int]:
     flow = FLOW.get(name, 0)
     branch = name[1:] if mode == "rel" else ""
     flag, value = _BRANCH_FLAG.get(branch, (0, 0))
+    stack = name in ("PHA", "PHP", "PLA", "PLP")
+    rare = name in ("ARR", "SHA", "SHX", "SHY", "SHS") or SOURCE[source] >= 8
+    pointer = mode in ("izx", "izy", "ind")
     return {
         "cycles": _OTHER_CYCLES.get(name, _OTHER_CYCLES.get(name + mode, cycles[kind])),
         # BRK skips a byte.
@@ -212,7 +217,7 @@ def fields(opcode: int) -> dict[str, int]:
         "index_x": int(mode in ("zpx", "abx")),
         "index_y": int(mode in ("zpy", "aby", "izy")),
         "zero_page": int(mode in ("zp", "zpx", "zpy")),
-        "pointer": int(mode in ("izx", "izy", "ind")),
+        "pointer": int(pointer),
         "pointer_x": int(mode == "izx"),
         "immediate": int(mode == "imm"),
         "crossing": int(kind == 0 and mode in ("abx", "aby", "izy")),
@@ -226,6 +231,8 @@ def fields(opcode: int) -> dict[str, int]:
         "branch_flag": flag,
         "branch_value": value,
         "flow": flow,
+        "polls": int(branch in ("NE", "PL")),
+        "hard": int(bool(flow or stack or rare or pointer)),
         "source": SOURCE[source],
         "modify": MODIFY[do.modify],
         "alu": ALU[do.alu],

@@ -25,10 +25,8 @@ def may_wait(now: Instruction, cpu: Cpu) -> Bool:
       now: the instruction.
       cpu: registers after it.
     """
-    flag = now.field("branch_flag")
-    falls = (now.field("branch") != 0) & (now.field("branch_value") == 0)
-    falls &= ((flag == 1) | (flag == 7)) & (now.immediate == _BACK)
-    return falls & (cpu.pc == ((now.next - 5) & 0xFFFF))
+    polls = (now.field("polls") != 0) & (now.immediate == _BACK)
+    return polls & (cpu.pc == ((now.next - 5) & 0xFFFF))
 
 
 def wait(

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from jax import numpy as jnp
 
-from atari import cpu
+from atari import cpu, opcodes
 from atari.cpu import Cpu
 
 START = 0xF000
@@ -30,7 +30,8 @@ class Machine:
     def step(self, count: int = 1) -> Cpu:
         """Executes some instructions, with all their pushes."""
         for _ in range(count):
-            now, _ = cpu.fetch(self.cpu, cpu.decode_table(), None, self.read)
+            code, _ = cpu.fetch(self.cpu, cpu.decode_table(), None, self.read)
+            now, _ = cpu.aim(self.cpu, code, None, self.read)
             data, _ = self.read(None, now.address, now.reads)
             self.cpu, out = cpu.execute(self.cpu, now, data)
             self.write(out)
@@ -173,8 +174,37 @@ def _arithmetic(
         code = jnp.asarray(operand, jnp.int32)
         return jnp.where(address == START, opcode, code), mapper
 
-    now, _ = cpu.fetch(state, cpu.decode_table(), None, read)
+    code, _ = cpu.fetch(state, cpu.decode_table(), None, read)
+    now, _ = cpu.aim(state, code, None, read)
     return cpu.execute(state, now, jnp.zeros(shape, jnp.int32))[0]
+
+
+@pytest.mark.parametrize("registers", [{}, {"x": 0xFF, "y": 0x80, "p": 0xFD}])
+def test_the_short_way_is_that_of_plain_instructions(registers: dict[str, int]) -> None:
+    """Address, timing and effect are the same for all 256 opcodes but the hard ones."""
+    hard = []
+    for opcode in range(256):
+        machine = Machine(f"{opcode:02X} C3 81", **registers)
+        table = cpu.decode_table()
+        code, _ = cpu.fetch(machine.cpu, table, None, machine.read)
+        if not bool(code.is_plain):
+            hard.append(opcodes.instruction(opcode))
+            continue
+        long, _ = cpu.aim(machine.cpu, code, None, machine.read)
+        short = cpu.plain(machine.cpu, code)
+        assert long._replace(words=()) == short._replace(words=()), hex(opcode)
+        data = jnp.int32(0x5A)
+        assert cpu.execute(machine.cpu, long, data) == cpu.execute(
+            machine.cpu, short, data
+        ), hex(opcode)
+    stack = {"PHA", "PHP", "PLA", "PLP", "JSR", "RTS", "RTI", "BRK", "JMP", "JAM"}
+    assert stack <= {name for name, _ in hard}
+    assert {mode for _, mode in hard if mode in ("izx", "izy", "ind")} == {
+        "izx",
+        "izy",
+        "ind",
+    }
+    assert len(hard) < 100
 
 
 def test_a_jump_into_the_tia_finds_the_high_byte_of_its_target():

@@ -1,0 +1,91 @@
+"""What the kernel reads and writes: tables, images and RAM, notes, pictures."""
+
+import dataclasses
+from typing import Any
+
+from jax import lax, numpy as jnp
+
+from atari import beam, cartridge
+from atari.bits import Bool, Int
+
+try:
+    from jax.experimental.pallas import triton
+except ImportError:  # a JAX without this lowering
+    triton = None  # type: ignore[assignment]
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A table in global memory that lanes index on their own."""
+
+    ref: Any
+    start: Any = 0
+
+    def __getitem__(self, index: Int) -> Int:
+        return triton.load(self.ref.at[self.start + index]).astype(jnp.int32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Bytes:
+    """All memory in one array: images, then RAM by address with lanes innermost."""
+
+    ref: Any
+    lanes: int
+    image: Any  # where a lane's image begins, less RAM_SIZE
+    ram: Any  # where a lane's RAM begins
+
+    def read(self, index: Int) -> Int:
+        in_ram = index < cartridge.RAM_SIZE
+        at = jnp.where(in_ram, self.ram + index * self.lanes, self.image + index)
+        return triton.load(self.ref.at[at]).astype(jnp.int32)
+
+    def write(self, index: Int, value: Int, where: Bool) -> "Bytes":
+        at = self.ram + index * self.lanes
+        triton.store(self.ref.at[at], value.astype(jnp.uint8), mask=where)
+        return self
+
+
+@dataclasses.dataclass(frozen=True)
+class Notes:
+    """The writes noted, by number with lanes innermost."""
+
+    ref: Any
+    start: Any
+    lanes: int
+
+    def put(self, number: Int, note: Int, where: Bool) -> None:
+        at = self.start + number * self.lanes
+        triton.store(self.ref.at[at], note, mask=where)
+
+    def get(self, number: Int, where: Bool) -> Int:
+        at = self.start + number * self.lanes
+        return triton.load(self.ref.at[at], mask=where, other=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Screen:
+    """The pictures being drawn, in words of four pixels."""
+
+    ref: Any  # two a console
+    picture: Int
+    height: int
+
+    def put(self, pixels: beam.Pixels) -> None:
+        inside = pixels.row < self.height
+        row = jnp.where(inside, pixels.row, 0)
+        at = row * beam.WORDS + (pixels.column >> 2)
+
+        def put(word: Int, none: Int) -> Int:
+            nibble = (pixels.valid >> (4 * word).astype(jnp.uint32)) & 15
+            partly = inside & (nibble != 0)
+            here = self.ref.at[self.picture, at + word]
+            old = triton.load(here, mask=partly & (nibble != 15), other=0)
+            triton.store(here, beam.paint(pixels, word, old), mask=partly)
+            return none
+
+        words = beam.WINDOW // 4
+        if inside.size > 1:
+            # Code unrolled would be faster to run but slow to compile.
+            lax.fori_loop(0, words, put, jnp.int32(0))
+        else:
+            put(jnp.arange(words, dtype=jnp.int32), jnp.int32(0))

@@ -1,0 +1,324 @@
+"""Turns of the CPU and of the beam, of which the kernel's frame is made."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax import lax, numpy as jnp
+
+from atari import beam, cartridge, console, cpu as cpus, plain, tia as tias
+from atari.bits import Bool, Guard, Int, typed
+from atari.cartridge import Cartridge
+from atari.console import INSTRUCTIONS, Core, Inputs
+from atari.kernels.memory import Bytes, Notes, Screen
+
+NOTES = 128
+"""Steps of the CPU between two turns of the beam, and so the most writes noted."""
+
+# A note is the write's cycle since the turn began, its register and its value.
+_CYCLE, _REGISTER = 15, 8
+_REACH = 1 << 14  # cycles after which no loop is skipped, so that a write's cycle fits
+_LAST = tias.WAIT + 1  # stands for no register: the beam comes to the last access
+_DROPPED = (tias.VSYNC, tias.WSYNC, 0x03, *range(0x15, 0x1B), *range(0x2D, 0x40))
+
+
+class Machine(NamedTuple):
+    """A program's consoles, but for what changes."""
+
+    cart: Cartridge
+    table: Any  # a `Table`, to which the CPU is an array
+    memory: Bytes
+    notes: Notes
+    inputs: Inputs
+    guard: Guard
+    alone: bool  # one console only, which takes branches of its own
+
+
+class Ahead(NamedTuple):
+    """What the CPU's turn carries."""
+
+    core: Any  # a Core without its TIA, of which the CPU changes `seen`
+    seen: tuple[Int, ...]
+    number: Int  # of the next note
+    last: Int  # cycle of the last access to the TIA, -1 before the first
+    waits: Int  # for the beam
+    current: Int  # the beam is where the CPU is
+
+
+class Behind(NamedTuple):
+    """What the beam's turn carries."""
+
+    tia: tias.Tia
+    next: Int  # note
+
+
+_SEEN = ("vblank", "vsync_end", "dump_end")
+
+
+def seen_of(tia: tias.Tia) -> tuple[Int, ...]:
+    return tuple(getattr(tia, name) for name in _SEEN)
+
+
+def with_seen(tia: tias.Tia, seen: tuple[Int, ...]) -> tias.Tia:
+    return tia._replace(**dict(zip(_SEEN, seen, strict=True)))
+
+
+def without(core: Any, name: str) -> Any:
+    return core._replace(**{name: None})
+
+
+def any_of(lanes: Bool) -> Bool:
+    return jnp.where(lanes, 1, 0).max() > 0
+
+
+def guard_of(
+    every: bool,
+    where: Bool,
+    make: Callable[[], Any],
+    otherwise: Any,
+    /,
+    rare: bool = False,
+) -> Any:
+    """Branches around work that no lane wants: `every` such work, or rare work only."""
+    if not (every or rare):
+        return make()
+
+    def full(leaf: Any) -> jax.Array:
+        if isinstance(leaf, bool):
+            return jnp.full(where.shape, leaf, jnp.bool_)
+        dtype = jnp.int32 if isinstance(leaf, int) else leaf.dtype
+        return jnp.broadcast_to(jnp.asarray(leaf, dtype), where.shape)
+
+    otherwise = jax.tree.map(full, otherwise)
+
+    def made() -> Any:
+        return jax.tree.map(
+            lambda new, old: jnp.broadcast_to(new, old.shape).astype(old.dtype),
+            make(),
+            otherwise,
+        )
+
+    return lax.cond(any_of(where), made, lambda: otherwise)
+
+
+def can_go(core: Core, waits: Int) -> Bool:
+    return (waits == 0) & console.running(core)
+
+
+def _is_drawn(register: Int) -> Bool:
+    """Whether the beam has to know of a write: a look in a bit mask of two words."""
+    low, high = (
+        sum(1 << (r % 32) for r in _DROPPED if r // 32 == half) for half in (0, 1)
+    )
+    words = np.array([low, high], np.uint32).view(np.int32)
+    dropped = jnp.where(register < 32, int(words[0]), int(words[1]))
+    return ((dropped >> (register & 31)) & 1) == 0
+
+
+def run_ahead(machine: Machine, tia: tias.Tia, base: Int, ahead: Ahead) -> Ahead:
+    """One step of the CPU.
+
+    Args:
+      machine: the console.
+      tia: as it was when the turn began.
+      base: cycle at which the turn began.
+      ahead: what the turn carries.
+    """
+    cart, guard = machine.cart, machine.guard
+    core = ahead.core._replace(tia=with_seen(tia, ahead.seen))
+    fixed = core.mapper is None
+    if fixed:
+        core = core._replace(mapper=cartridge.reset(cart))
+    read = console.reader(cart, machine.memory)
+    fetched = cpus.fetch(core.cpu, machine.table, core.mapper, read, guard=guard)
+    if not machine.alone:
+        return typed(_any_step(machine, core, fetched, base, ahead), ahead)
+    code, mapper = fetched
+    now = cpus.plain(core.cpu, code)
+    # The last instruction of a frame cut short is not for the short way.
+    most = INSTRUCTIONS - 1 - core.executed
+    short = plain.applies(code, now, fixed) & (core.cpu.queued == 0) & (most > 0)
+    return lax.cond(
+        any_of(short),
+        lambda: typed(_plain_step(machine, core, now, mapper, base, ahead), ahead),
+        lambda: typed(_any_step(machine, core, fetched, base, ahead), ahead),
+    )
+
+
+def _plain_step(
+    machine: Machine,
+    core: Any,
+    now: cpus.Instruction,
+    mapper: Any,
+    base: Int,
+    ahead: Ahead,
+) -> Ahead:
+    """The short way."""
+    most, limit = INSTRUCTIONS - 1 - core.executed, base + _REACH
+    cpu, out, done = plain.instruct(
+        machine.cart,
+        machine.memory,
+        core.cpu,
+        now,
+        mapper,
+        core.riot,
+        machine.guard,
+        most,
+        limit,
+    )
+    register, after_read = out.address & 0x3F, jnp.int32(1)
+
+    def write() -> tuple[tuple[Int, ...], Int, Bool, Bool]:
+        found = _write(
+            machine, core.tia, register, out.value, cpu.cycles, after_read, out.where
+        )
+        seen, halt, over, drawn = found
+        note = _note(cpu.cycles - base, register, out.value)
+        machine.notes.put(ahead.number, note, drawn | over)
+        return seen, halt, over, drawn | over
+
+    seen, halt, over, noted = machine.guard(
+        out.where, write, (ahead.seen, 0, False, False)
+    )
+    after = ahead.core._replace(
+        cpu=cpu._replace(cycles=cpu.cycles + halt),
+        mapper=None if ahead.core.mapper is None else mapper,
+        over=jnp.where(over, 1, core.over),
+        executed=core.executed + done,
+    )
+    return ahead._replace(
+        core=after,
+        seen=seen,
+        number=ahead.number + jnp.where(noted, 1, 0),
+        last=jnp.where(out.where, cpu.cycles, ahead.last),
+        current=ahead.current * 0,
+    )
+
+
+def _write(
+    machine: Machine,
+    tia: tias.Tia,
+    register: Int,
+    value: Int,
+    cycles: Int,
+    after_read: Int,
+    where: Bool,
+) -> tuple[tuple[Int, ...], Int, Bool, Bool]:
+    """What the CPU sees at once of a write, and whether the beam has to know of it."""
+    cart = machine.cart
+    written, halt, over = tias.write(
+        tia,
+        register,
+        value,
+        cycles,
+        after_read,
+        cart.combs,
+        cart.pal,
+        where,
+        machine.guard,
+    )
+    return seen_of(written), halt, over, _is_drawn(register)
+
+
+def _note(cycle: Int, register: Int, value: Int) -> Int:
+    return (cycle << _CYCLE) | (register << _REGISTER) | (value & 0xFF)
+
+
+def _any_step(
+    machine: Machine,
+    core: Any,
+    fetched: tuple[cpus.Code, Any],
+    base: Int,
+    ahead: Ahead,
+) -> Ahead:
+    """The way of all instructions."""
+    cart, tia = machine.cart, core.tia
+
+    def behind(address: Int, at: Int) -> Bool:
+        # Collisions are the beam's; the other ports the CPU knows.
+        late = beam.behind(tia, cart.first_line, cart.lines, 3 * at)
+        late = (ahead.current == 0) & ((ahead.number > 0) | late)
+        return ((address & 15) < 8) & late
+
+    turn = console.instruct(
+        cart,
+        machine.memory,
+        core,
+        fetched,
+        machine.inputs,
+        ahead.waits == 0,
+        behind,
+        guard=machine.guard,
+        limit=base + _REACH,
+    )
+    cycles, register = turn.cpu.cycles, turn.address
+    after_read = jnp.where(turn.pushing, 0, 1)
+
+    def write() -> tuple[tuple[Int, ...], Int, Bool, Bool]:
+        where = turn.to_tia
+        return _write(machine, tia, register, turn.value, cycles, after_read, where)
+
+    nothing = (ahead.seen, 0, False, False)
+    seen, halt, over, drawn = machine.guard(turn.to_tia, write, nothing)
+    last = jnp.where(turn.from_tia, turn.at, ahead.last)
+    last = jnp.where(turn.to_tia, cycles, last)
+    executed = turn.executed
+    written_down = turn.to_tia & (drawn | over)
+    # The picture of a frame cut short shows what the last access brought about.
+    cut = (executed >= INSTRUCTIONS) & (turn.cpu.queued == 0) & ~over & (last >= 0)
+    cut &= (turn.goes | turn.pushing) & (core.over == 0) & ~written_down
+    noted = written_down | turn.waits | cut
+    at = jnp.where(turn.waits, turn.at, cycles) - base
+    port = jnp.where(turn.waits, tias.WAIT, jnp.where(cut, _LAST, register))
+    machine.notes.put(ahead.number, _note(at, port, turn.value), noted)
+    core = ahead.core._replace(
+        cpu=turn.cpu._replace(cycles=cycles + halt),
+        riot=turn.riot,
+        mapper=None if ahead.core.mapper is None else turn.mapper,
+        over=jnp.where(over, 1, core.over),
+        executed=executed,
+    )
+    return Ahead(
+        core,
+        seen,
+        ahead.number + jnp.where(noted, 1, 0),
+        last,
+        jnp.where(turn.waits, 1, ahead.waits),
+        jnp.where(turn.goes | turn.pushing, 0, ahead.current),
+    )
+
+
+def catch_up(
+    machine: Machine, screen: Screen | None, base: Int, ahead: Ahead, state: Behind
+) -> Behind:
+    """One window of the beam, and the write that waited for it.
+
+    Args:
+      machine: the console.
+      screen: to draw on.
+      base: cycle at which the turn began.
+      ahead: what the CPU's turn left.
+      state: what the beam's turn carries.
+    """
+    cart, notes, guard = machine.cart, machine.notes, machine.guard
+    tia, alive = state.tia, state.next < ahead.number
+    note = notes.get(state.next, alive)
+    register, value = (note >> _REGISTER) & 0x7F, note & 0xFF
+    cycles = jnp.where(register == _LAST, ahead.last, base + (note >> _CYCLE))
+    wait = register >= tias.WAIT
+    due = jnp.where(wait, 3 * cycles, tias.due(tia, register, 3 * cycles, guard))
+    target = jnp.where(alive, due, console.FAR)
+    moved, pixels, there = beam.advance(tia, cart.first_line, cart.lines, target, guard)
+    there &= alive
+    if screen is not None:
+        screen.put(pixels)
+
+    def write() -> tias.Tia:
+        written, _, _ = tias.write(
+            moved, register, value, cycles, wait, cart.combs, cart.pal, there, guard
+        )
+        return written
+
+    written = guard(there & ~wait, write, moved)
+    return Behind(typed(written, tia), state.next + jnp.where(there, 1, 0))
