@@ -27,6 +27,16 @@ WORDS = WIDTH // 4
 """Words of four pixels in a row."""
 
 
+DRAWN = (
+    *("vblank", "nusiz0", "nusiz1", "colup0", "colup1", "colupf", "colubk", "ctrlpf"),
+    *("refp0", "refp1", "playfield", "mirrored", "grp0", "grp1", "old_grp0"),
+    *("old_grp1", "enam0", "enam1", "enabl", "old_enabl", "vdelp0", "vdelp1"),
+    *("vdelbl", "resmp0", "resmp1", "p0", "p1", "m0", "m1", "ball", "late0", "late1"),
+    *("reflect", "comb", "star_shape", "row", "clock"),
+)
+"""What of a TIA shows in the pixels of a line, and where they are."""
+
+
 class Pixels(NamedTuple):
     """A window of 32 pixels on its way to the frame buffer."""
 
@@ -234,16 +244,22 @@ def behind(tia: Tia, first_line: Int, lines: Int, clock: Int) -> Bool:
     return (clock >= start) & (jnp.minimum(clock, stop) > at)
 
 
-def advance(
-    tia: Tia, first_line: Int, lines: Int, target: Int, guard: Guard = always
-) -> tuple[Tia, Pixels, Bool]:
-    """Moves the beam towards the clock `target`, at most to the end of its window.
+def move(
+    tia: Tia,
+    first_line: Int,
+    lines: Int,
+    target: Int,
+    guard: Guard = always,
+    reach: int = WINDOW,
+) -> tuple[Tia, Int, Tia, Bool]:
+    """Moves the beam towards the clock `target`, without a look at what it passes.
 
-    Lines outside the picture, of which `first_line` and `lines` tell, take no time and
-    latch no collisions.
+    It comes to the end of its window of `reach` pixels at most. Lines outside the
+    picture, of which `first_line` and `lines` tell, take no time.
 
     Returns:
-      The TIA, the pixels passed, and whether the beam is there.
+      The TIA of the line that was passed, with the clock from which, the clock to which
+      it was passed, the TIA after it, and whether the beam is there.
     """
     start = tia.frame_start + first_line * LINE
     stop = start + lines * LINE
@@ -252,18 +268,38 @@ def advance(
     moves = (left > 0) & (target >= start)
     left = jnp.where(moves, left, 0)
     # A line ends when the beam leaves it, not when it comes to the edge.
-    tia = _start_line(tia, moves & (tia.clock == LINE), guard)
-    x = jnp.maximum(tia.clock - BLANK, 0) & -WINDOW
-    end = jnp.minimum(tia.clock + left, BLANK + WINDOW + x)
+    line = _start_line(tia, moves & (tia.clock == LINE), guard)
+    window = 0 if reach == WIDTH else column(line.clock)
+    end = jnp.minimum(line.clock + left, BLANK + reach + window)
+    passed = (line.clock < BLANK + 8) & (end >= BLANK + 8)
+    after = line._replace(comb=jnp.where(passed, 0, line.comb), clock=end)
+    return line, end, after, left - (end - line.clock) <= 0
 
-    before = _below(tia.clock - BLANK - x)
+
+def column(clock: Int) -> Int:
+    """First pixel of the window that a clock of the line is in."""
+    return jnp.maximum(clock - BLANK, 0) & -WINDOW
+
+
+def draw(line: Tia, end: Int, x: Int, guard: Guard = always) -> tuple[Pixels, Int]:
+    """What of a window the beam passed between the clocks `line.clock` and `end`.
+
+    Args:
+      line: from `move`; of it the fields `DRAWN`.
+      end: from `move`.
+      x: first pixel of the window.
+      guard: see `bits.Guard`.
+
+    Returns:
+      The pixels, and the collisions.
+    """
+    before = _below(line.clock - BLANK - x)
     valid = _below(end - BLANK - x) & ~before
-    visible = (tia.vblank & 2) == 0
+    visible = (line.vblank & 2) == 0
     none, ones = jnp.uint32(0), jnp.uint32(0xFFFFFFFF)
     lit = jnp.where(visible, valid, none)
-    line = tia
 
-    def draw() -> tuple[Word, Word, Int]:
+    def drawn() -> tuple[Word, Word, Int]:
         objects, alone = _objects(line, x, guard)
         p0, p1, m0, m1, ball, field = objects
         found = _pairs(tuple(part & lit for part in objects))
@@ -279,25 +315,34 @@ def advance(
         players = player0 | player1
         return players, player0 | ((ball | field) & ~players), found
 
-    players, first, found = guard(lit != 0, draw, (none, none, 0))
-    colours = (tia.colubk, tia.colupf, tia.colup0, tia.colup1)
+    players, first, found = guard(lit != 0, drawn, (none, none, 0))
+    colours = (line.colubk, line.colupf, line.colup0, line.colup1)
     pixels = Pixels(
-        row=tia.row,
+        row=line.row,
         column=x,
         valid=valid,
-        comb=(tia.comb != 0) & (x == 0),
+        comb=(line.comb != 0) & (x == 0),
         players=players,
         first=first,
         colours=tuple(jnp.where(visible, colour, 0) for colour in colours),
     )
-    passed = (tia.clock < BLANK + 8) & (end >= BLANK + 8)
-    there = left - (end - tia.clock) <= 0
-    tia = tia._replace(
-        collisions=tia.collisions | found,
-        comb=jnp.where(passed, 0, tia.comb),
-        clock=end,
-    )
-    return tia, pixels, there
+    return pixels, found
+
+
+def advance(
+    tia: Tia, first_line: Int, lines: Int, target: Int, guard: Guard = always
+) -> tuple[Tia, Pixels, Bool]:
+    """Moves the beam towards the clock `target`, at most to the end of its window.
+
+    Lines outside the picture, of which `first_line` and `lines` tell, take no time and
+    latch no collisions.
+
+    Returns:
+      The TIA, the pixels passed, and whether the beam is there.
+    """
+    line, end, after, there = move(tia, first_line, lines, target, guard)
+    pixels, found = draw(line, end, column(line.clock), guard)
+    return after._replace(collisions=after.collisions | found), pixels, there
 
 
 def _bytes(mask: Word, word: Int | int) -> Int:
@@ -325,3 +370,18 @@ def paint(pixels: Pixels, word: Int | int, old: Int) -> Int:
     colour = jnp.where(pixels.comb & (word < 2), 0, colour)
     valid = _bytes(pixels.valid, word)
     return (colour & valid) | (old & ~valid)
+
+
+def colour(pixels: Pixels, player: Bool, first: Bool, k: Int) -> Int:
+    """The palette index of one pixel of a window.
+
+    Args:
+      pixels: the window.
+      player: its bit of `players`.
+      first: its bit of `first`.
+      k: which pixel.
+    """
+    background, playfield, player0, player1 = pixels.colours
+    other = jnp.where(first, playfield, background)
+    shown = jnp.where(player, jnp.where(first, player0, player1), other)
+    return jnp.where(pixels.comb & (k < 8), 0, shown)

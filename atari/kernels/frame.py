@@ -21,8 +21,8 @@ from atari.bits import Bool, Int
 from atari.cartridge import Cartridge
 from atari.console import Inputs, State
 from atari.kernels import turns
-from atari.kernels.memory import Bytes, Notes, Screen, Table
-from atari.kernels.turns import NOTES, Ahead, Behind, Machine, any_of
+from atari.kernels.memory import Bytes, ByteScreen, Notes, Screen, Table
+from atari.kernels.turns import NOTES, Ahead, Machine, any_of
 
 try:
     from jax.experimental import pallas as pl
@@ -50,6 +50,7 @@ class _Plan(NamedTuple):
     height: int  # of the pictures; 0 draws none
     dpc: bool
     lanes: int  # consoles of a program
+    interpret: bool
 
 
 def _kernel(plan: _Plan, tree: Any, *refs: Any) -> None:
@@ -84,9 +85,12 @@ def _kernel(plan: _Plan, tree: Any, *refs: Any) -> None:
         + within,
     )
     notes = Notes(notes_ref, program * (NOTES * plan.lanes) + within, plan.lanes)
-    screen = None
+    screen: Any = None
     if plan.height:
-        screen = Screen(pictures_ref, 2 * lane + front, plan.height)
+        drawn = 2 * lane + front
+        screen = Screen(pictures_ref, drawn, plan.height)
+        if plan.lanes == 1:
+            screen = ByteScreen(pictures_ref, drawn, plan.height, plan.interpret)
     guard = functools.partial(turns.guard_of, plan.lanes < LANES)
     table = Table(table_ref)
     alone = plan.lanes == 1
@@ -112,11 +116,8 @@ def _kernel(plan: _Plan, tree: Any, *refs: Any) -> None:
             lambda c: (c[0] + 1, step(c[1])),
             (jnp.int32(0), ahead),
         )
-        window = functools.partial(turns.catch_up, machine, screen, base, ahead)
-        behind = lax.while_loop(
-            lambda s: any_of(s.next < ahead.number), window, Behind(tia, zero)
-        )
-        core = ahead.core._replace(tia=turns.with_seen(behind.tia, ahead.seen))
+        tia = turns.beam_turn(machine, screen, tia, base, ahead)
+        core = ahead.core._replace(tia=turns.with_seen(tia, ahead.seen))
         return core, ahead.last, ahead.waits
 
     core, *_ = lax.while_loop(more, turn, (core, lane * 0 - 1, lane * 0))
@@ -191,6 +192,7 @@ def run(
         height=state.screens.shape[2] if render else 0,
         dpc=cart.display is not None,
         lanes=lanes,
+        interpret=interpret,
     )
     leaves, tree = jax.tree.flatten(
         (state.core, inputs, state.front, [] if known else numbers)
@@ -200,7 +202,10 @@ def run(
     display = jnp.zeros(1, jnp.uint8) if cart.display is None else cart.display
     pictures = jnp.zeros((1, 1), jnp.int32)
     if render:
-        pictures = state.screens.reshape(2 * size, -1)
+        pictures = state.screens
+        if lanes == 1:
+            pictures = lax.bitcast_convert_type(pictures, jnp.uint8)
+        pictures = pictures.reshape(2 * size, -1)
     fixed = [cpus.decode_table(), display.reshape(-1)]
     changed = [memory, pictures, jnp.stack(leaves)]
     like = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in changed]
@@ -217,5 +222,10 @@ def run(
     ram = memory[cart.rom.size :].reshape(programs, cartridge.RAM_SIZE, lanes)
     ram = ram.swapaxes(1, 2).reshape(-1, cartridge.RAM_SIZE)
     core, *_ = jax.tree.unflatten(tree, list(rows))
-    screens = pictures.reshape(state.screens.shape) if render else state.screens
+    screens = state.screens
+    if render:
+        if lanes == 1:
+            words = pictures.reshape(*screens.shape, 4)
+            pictures = lax.bitcast_convert_type(words, jnp.int32)
+        screens = pictures.reshape(screens.shape)
     return state._replace(core=core, ram=ram, screens=screens)

@@ -3,10 +3,12 @@
 import dataclasses
 from typing import Any
 
+import jax
 from jax import lax, numpy as jnp
 
 from atari import beam, cartridge
-from atari.bits import Bool, Int
+from atari.bits import Bool, Int, Word
+from atari.tia import WIDTH
 
 try:
     from jax.experimental.pallas import triton
@@ -83,9 +85,43 @@ class Screen:
             triton.store(here, beam.paint(pixels, word, old), mask=partly)
             return none
 
-        words = beam.WINDOW // 4
-        if inside.size > 1:
-            # Code unrolled would be faster to run but slow to compile.
-            lax.fori_loop(0, words, put, jnp.int32(0))
+        # Code unrolled would be faster to run but slow to compile.
+        lax.fori_loop(0, beam.WINDOW // 4, put, jnp.int32(0))
+
+
+@dataclasses.dataclass(frozen=True)
+class ByteScreen:
+    """The pictures being drawn, in bytes: lanes may draw on one word together."""
+
+    ref: Any  # two a console
+    picture: Int
+    height: int
+    interpret: bool
+
+    def put(self, pixels: beam.Pixels) -> None:
+        numbers = jnp.arange(beam.WINDOW, dtype=jnp.int32)
+        if self.interpret:
+            # The interpreter lets lanes that are masked put back what was there.
+            def lane(number: Int, none: Int) -> Int:
+                self._put(jax.tree.map(lambda leaf: leaf[number], pixels), numbers)
+                return none
+
+            lax.fori_loop(0, pixels.row.size, lane, jnp.int32(0))
         else:
-            put(jnp.arange(words, dtype=jnp.int32), jnp.int32(0))
+
+            def pixel(number: Int, none: Int) -> Int:
+                self._put(pixels, number)
+                return none
+
+            lax.fori_loop(0, beam.WINDOW, pixel, jnp.int32(0))
+
+    def _put(self, pixels: beam.Pixels, number: Int) -> None:
+        def here(mask: Word) -> Bool:
+            return ((mask >> number.astype(jnp.uint32)) & 1) != 0
+
+        inside = pixels.row < self.height
+        at = jnp.where(inside, pixels.row, 0) * WIDTH + pixels.column + number
+        colour = beam.colour(pixels, here(pixels.players), here(pixels.first), number)
+        valid = inside & here(pixels.valid)
+        place = self.ref.at[self.picture, at]
+        triton.store(place, colour.astype(jnp.uint8), mask=valid)

@@ -11,7 +11,8 @@ from atari import beam, cartridge, console, cpu as cpus, plain, tia as tias
 from atari.bits import Bool, Guard, Int, typed
 from atari.cartridge import Cartridge
 from atari.console import INSTRUCTIONS, Core, Inputs
-from atari.kernels.memory import Bytes, Notes, Screen
+from atari.kernels import strips
+from atari.kernels.memory import Bytes, Notes
 
 NOTES = 128
 """Steps of the CPU between two turns of the beam, and so the most writes noted."""
@@ -51,6 +52,7 @@ class Behind(NamedTuple):
 
     tia: tias.Tia
     next: Int  # note
+    strips: Any  # `Strips` still to be drawn, if consoles are alone
 
 
 _SEEN = ("vblank", "vsync_end", "dump_end")
@@ -290,29 +292,38 @@ def _any_step(
 
 
 def catch_up(
-    machine: Machine, screen: Screen | None, base: Int, ahead: Ahead, state: Behind
+    machine: Machine, screen: Any, base: Int, ahead: Ahead, state: Behind
 ) -> Behind:
-    """One window of the beam, and the write that waited for it.
+    """One window of the beam, or strip of a line, and the write that waited for it.
 
     Args:
       machine: the console.
-      screen: to draw on.
+      screen: to draw on: a `Screen`, a `ByteScreen` if consoles are alone, or None.
       base: cycle at which the turn began.
       ahead: what the CPU's turn left.
       state: what the beam's turn carries.
     """
-    cart, notes, guard = machine.cart, machine.notes, machine.guard
+    cart, guard = machine.cart, machine.guard
     tia, alive = state.tia, state.next < ahead.number
-    note = notes.get(state.next, alive)
+    note = machine.notes.get(state.next, alive)
     register, value = (note >> _REGISTER) & 0x7F, note & 0xFF
     cycles = jnp.where(register == _LAST, ahead.last, base + (note >> _CYCLE))
     wait = register >= tias.WAIT
     due = jnp.where(wait, 3 * cycles, tias.due(tia, register, 3 * cycles, guard))
     target = jnp.where(alive, due, console.FAR)
-    moved, pixels, there = beam.advance(tia, cart.first_line, cart.lines, target, guard)
+    kept = state.strips
+    if kept is None:
+        moved, pixels, there = beam.advance(
+            tia, cart.first_line, cart.lines, target, guard
+        )
+        if screen is not None:
+            screen.put(pixels)
+    else:
+        line, end, moved, there = beam.move(
+            tia, cart.first_line, cart.lines, target, guard, reach=tias.WIDTH
+        )
+        kept = strips.keep(kept, line, end)
     there &= alive
-    if screen is not None:
-        screen.put(pixels)
 
     def write() -> tias.Tia:
         written, _, _ = tias.write(
@@ -320,5 +331,36 @@ def catch_up(
         )
         return written
 
-    written = guard(there & ~wait, write, moved)
-    return Behind(typed(written, tia), state.next + jnp.where(there, 1, 0))
+    written = typed(guard(there & ~wait, write, moved), tia)
+    if kept is not None:
+        clears = there & (register == tias.CXCLR)
+        kept = kept._replace(cleared=jnp.where(clears, kept.number, kept.cleared))
+    return Behind(written, state.next + jnp.where(there, 1, 0), kept)
+
+
+def beam_turn(
+    machine: Machine, screen: Any, tia: tias.Tia, base: Int, ahead: Ahead
+) -> tias.Tia:
+    """Brings the beam to the last note; arguments as in `catch_up`."""
+
+    def late(state: Behind) -> Bool:
+        return any_of(state.next < ahead.number)
+
+    def window(state: Behind) -> Behind:
+        return catch_up(machine, screen, base, ahead, state)
+
+    def batch(state: Behind) -> Behind:
+        state = lax.while_loop(
+            lambda s: late(s) & ~strips.full(s.strips), window, state
+        )
+        tia, kept = state.tia, state.strips
+        found = strips.draw(kept, screen, machine.guard)
+        tia = tia._replace(collisions=tia.collisions | found)
+        zero = kept.number * 0
+        return state._replace(tia=tia, strips=kept._replace(number=zero, cleared=zero))
+
+    zero = base * 0
+    if machine.alone:
+        state = Behind(tia, zero, strips.none(zero))
+        return lax.while_loop(late, batch, state).tia
+    return lax.while_loop(late, window, Behind(tia, zero, None)).tia
