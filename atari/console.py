@@ -200,25 +200,18 @@ def instruct(
             value, dpc, hit = cartridge.read_dpc(cart, dpc, address, at, now.reads)
             data, after = jnp.where(hit, value, data), after._replace(dpc=dpc)
         ports = (inputs.swcha, inputs.swchb)
-        value, riot = guard(
-            from_riot,
-            lambda: riots.read(core.riot, address, at, *ports, from_riot),
-            (0, core.riot),
-            rare=True,
-        )
-        data = jnp.where(from_riot, value, data)
         fire = (inputs.fire0, inputs.fire1)
         ohms = (inputs.ohms0, inputs.ohms1, inputs.ohms2, inputs.ohms3)
-        seen, late = guard(
-            from_tia,
-            lambda: (
-                tias.read(core.tia, address, now.noise, at, fire, ohms),
-                behind(address, at),
-            ),
-            (0, False),
-            rare=True,
-        )
-        return jnp.where(from_tia, seen, data), riot, after, from_tia & late
+
+        def port() -> tuple[Int, riots.Riot, Bool]:
+            value, riot = riots.read(core.riot, address, at, *ports, from_riot)
+            seen = tias.read(core.tia, address, now.noise, at, fire, ohms)
+            value = jnp.where(from_tia, seen, value)
+            return value, riot, from_tia & behind(address, at)
+
+        ported = from_riot | from_tia
+        value, riot, late = guard(ported, port, (0, core.riot, False), rare=True)
+        return jnp.where(ported, value, data), riot, after, late
 
     nothing = (0, core.riot, mapper, False)
     data, riot, mapper, late = guard(now.reads, operand, nothing)

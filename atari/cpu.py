@@ -41,7 +41,8 @@ def _bits(*names: str) -> list[int]:
 _WORK = _bits("modify", "high", "alu", "arr", "carry", "flag", "to_p")
 # Clear in plain instructions; of the sources, a bit of the undocumented.
 _HARD = _bits(
-    "pointer", "pointer_x", "push", "pull", "flow", "hard", "arr", "high", "to_p"
+    *("pointer", "pointer_x", "push", "pull", "flow"),
+    *("hard", "odd", "arr", "high", "to_p"),
 )
 _HARD[1] |= _UNDOCUMENTED << _LAYOUT["source"][1]
 
@@ -280,39 +281,34 @@ def _digits(value: Int) -> Int:
     return ((value // 10) << 4) | (value % 10)
 
 
-def _add(
-    left: Int, right: Int, carry: Int, minus: Bool, ten: Bool, guard: Guard
-) -> tuple:
-    """ADC and SBC, binary and decimal: result, carry, overflow."""
+def _add(left: Int, right: Int, carry: Int, minus: Bool, ten: Bool | None) -> tuple:
+    """ADC and SBC, decimal where `ten`: result, carry, overflow."""
     other = jnp.where(minus, right ^ 0xFF, right)
     total = left + other + carry
-
-    def in_tens() -> tuple[Int, Bool]:
-        borrow = 1 - carry
-        tens = _decimal(left) + _decimal(right) + carry
-        less = _decimal(left) - _decimal(right) - borrow
-        less = jnp.where(less < 0, less + 100, less)
-        digits = _digits(jnp.where(minus, less, tens))
-        # Bytes that are no decimal digits can leave less than -100; the reference then
-        # reads before its table of digits, where it keeps the table of `_decimal`.
-        digits = jnp.where(minus & (less < 0), _decimal(less & 0xFF), digits)
-        return digits, jnp.where(minus, left >= right + borrow, tens > 99)
-
-    decimal, carried = guard(ten, in_tens, (0, False), rare=True)
-    result = jnp.where(ten, decimal, total & 0xFF)
-    beyond = (left ^ total) & (other ^ total)
-    ten_beyond = (left ^ result) & (result ^ right)
-    return (
-        result,
-        jnp.where(ten, carried, total > 0xFF).astype(jnp.int32),
-        (jnp.where(ten, ten_beyond, beyond) & 0x80) >> 7,
-    )
+    beyond = ((left ^ total) & (other ^ total) & 0x80) >> 7
+    binary = (total & 0xFF, (total > 0xFF).astype(jnp.int32), beyond)
+    if ten is None:
+        return binary
+    borrow = 1 - carry
+    tens = _decimal(left) + _decimal(right) + carry
+    less = _decimal(left) - _decimal(right) - borrow
+    less = jnp.where(less < 0, less + 100, less)
+    digits = _digits(jnp.where(minus, less, tens))
+    # Bytes that are no decimal digits can leave less than -100; the reference then
+    # reads before its table of digits, where it keeps the table of `_decimal`.
+    digits = jnp.where(minus & (less < 0), _decimal(less & 0xFF), digits)
+    carried = jnp.where(minus, left >= right + borrow, tens > 99).astype(jnp.int32)
+    beyond = ((left ^ digits) & (digits ^ right) & 0x80) >> 7
+    decimal = (digits, carried, beyond)
+    return tuple(jnp.where(ten, x, y) for x, y in zip(decimal, binary, strict=True))
 
 
 def _compute(
-    cpu: Cpu, now: Instruction, data: Int, operand: Int, value: Int, guard: Guard
+    cpu: Cpu, now: Instruction, data: Int, operand: Int, value: Int, odd: bool
 ) -> tuple[Int, Int, Int]:
     """What an instruction does with a value on its way, to the last flag.
+
+    Without `odd`, decimal and undocumented arithmetic is left out.
 
     Returns:
       The value to be written, the result, and P.
@@ -320,35 +316,20 @@ def _compute(
     a, x, y, c = cpu.a, cpu.x, cpu.y, cpu.p & CARRY
     flag, ten = now.field("flag"), (cpu.p & DECIMAL) != 0
     value, shifted = _modify(now.field("modify"), value, c)
-    above = ((now.address >> 8) + 1) & 0xFF
-    value = jnp.where(now.field("high") != 0, value & above, value)
+    if odd:
+        above = ((now.address >> 8) + 1) & 0xFF
+        value = jnp.where(now.field("high") != 0, value & above, value)
 
     alu = now.field("alu")
     left = pick(now.field("left"), (a, x, y, a & x))
     minus = alu == _ALU["SBC"]
     adds = minus | (alu == _ALU["ADC"])
-    total, added, overflow = _add(left, value, shifted, minus, ten & adds, guard)
+    in_tens = ten & adds if odd else None
+    total, added, overflow = _add(left, value, shifted, minus, in_tens)
     less = left - value
     logic = (value, left | value, left & value, left ^ value, total, total, less & 0xFF)
     result = pick(alu, (*logic, value))
     tests = alu == _ALU["BIT"]
-
-    # ARR: a rotate whose flags come from the adder.
-    arr = now.field("arr") != 0
-    rotated = value
-
-    def rotate() -> tuple[Int, Int, Int]:
-        before = a & operand
-        fix_low = ((before & 15) + (before & 1)) > 5
-        fix_high = ((before & 0xF0) + (before & 0x10)) > 0x50
-        fixed = jnp.where(fix_low, (rotated & 0xF0) | ((rotated + 6) & 15), rotated)
-        fixed = jnp.where(fix_high, (fixed + 0x60) & 0xFF, fixed)
-        carry = jnp.where(ten, fix_high.astype(jnp.int32), (rotated >> 6) & 1)
-        over = jnp.where(ten, before ^ rotated, rotated ^ (rotated << 1)) & 0x40
-        return jnp.where(ten, fixed, result), carry, over
-
-    fixed, arr_carry, arr_over = guard(arr, rotate, (result, 0, 0), rare=True)
-    result = jnp.where(arr, fixed, result)
 
     carry = pick(
         now.field("carry"),
@@ -359,10 +340,21 @@ def _compute(
             result >> 7,
         ),
     )
-    carry = jnp.where(arr, arr_carry, carry)
     over = jnp.where(adds, overflow << 6, cpu.p & OVERFLOW)
-    over = jnp.where(tests, value & OVERFLOW, jnp.where(arr, arr_over, over))
-    shown = jnp.where(arr, rotated, result)
+    over = jnp.where(tests, value & OVERFLOW, over)
+    shown = result
+    if odd:  # ARR: a rotate whose flags come from the adder
+        arr = now.field("arr") != 0
+        before, shown = a & operand, jnp.where(arr, value, result)
+        fix_low = ((before & 15) + (before & 1)) > 5
+        fix_high = ((before & 0xF0) + (before & 0x10)) > 0x50
+        fixed = jnp.where(fix_low, (value & 0xF0) | ((value + 6) & 15), value)
+        fixed = jnp.where(fix_high, (fixed + 0x60) & 0xFF, fixed)
+        arr_carry = jnp.where(ten, fix_high.astype(jnp.int32), (value >> 6) & 1)
+        arr_over = jnp.where(ten, before ^ value, value ^ (value << 1)) & 0x40
+        result = jnp.where(arr, jnp.where(ten, fixed, result), result)
+        carry = jnp.where(arr, arr_carry, carry)
+        over = jnp.where(arr, arr_over, over)
     zero = jnp.where(tests, left & value, shown) == 0
     nz = jnp.where(zero, ZERO, 0) | jnp.where(tests, value, shown) & NEGATIVE
     p = (cpu.p & (INTERRUPT | DECIMAL)) | ALWAYS | carry | over
@@ -379,18 +371,33 @@ def execute(
     cpu: Cpu, now: Instruction, data: Int, guard: Guard = always
 ) -> tuple[Cpu, Outcome]:
     """Carries out an instruction whose operand in memory, if any, is `data`."""
+    result = carry_out(cpu, now, data, guard, odd=False)
+    odd = is_odd(cpu, now)
+    return guard(
+        odd, lambda: carry_out(cpu, now, data, guard, odd=True), result, rare=True
+    )
+
+
+def is_odd(cpu: Cpu, now: Instruction) -> Bool:
+    """Whether an instruction does decimal or undocumented arithmetic."""
+    in_tens = (now.field("adds") != 0) & ((cpu.p & DECIMAL) != 0)
+    return (now.field("odd") != 0) | in_tens
+
+
+def carry_out(
+    cpu: Cpu, now: Instruction, data: Int, guard: Guard, odd: bool
+) -> tuple[Cpu, Outcome]:
+    """`execute`, of instructions that are not odd if `odd` is False."""
     flow = now.field("flow")
     operand = jnp.where(now.field("immediate") != 0, now.immediate, data)
     a, x, y, s = cpu.a, cpu.x, cpu.y, cpu.s
     source = now.field("source")
 
-    def unusual() -> Int:
+    other = operand
+    if odd:
         mixed = (a | 0xEE) & operand
         which = source - _UNDOCUMENTED
-        return pick(which, (a & x, a & operand, s & operand, mixed, mixed & x))
-
-    rare = (source & _UNDOCUMENTED) != 0
-    other = guard(rare, unusual, operand, rare=True)
+        other = pick(which, (a & x, a & operand, s & operand, mixed, mixed & x))
     value = pick(source, (operand, a, x, y, s, cpu.p | ALWAYS, other))
     zero = jnp.where(value == 0, ZERO, 0)
     kept = cpu.p & ~(ZERO | NEGATIVE) | ALWAYS
@@ -398,7 +405,7 @@ def execute(
     # Loads, stores, transfers, branches and jumps are done.
     value, result, p = guard(
         now.computes,
-        lambda: _compute(cpu, now, data, operand, value, guard),
+        lambda: _compute(cpu, now, data, operand, value, odd),
         (value, value, moved | ALWAYS),
     )
     p = jnp.where(flow == _FLOW["BRK"], p | INTERRUPT, p)

@@ -184,6 +184,8 @@ FIELDS: tuple[dict[str, int], dict[str, int]] = (
         "flag": 3,
         "arr": 1,
         "high": 1,  # value stored is masked by the address's high byte plus one
+        "adds": 1,  # ADC, SBC and what contains them
+        "odd": 1,  # arithmetic of the undocumented, that no game does in a loop
     },
 )
 _BRANCH_FLAG = {"PL": (7, 0), "MI": (7, 1), "VC": (6, 0), "VS": (6, 1)}
@@ -208,7 +210,7 @@ def fields(opcode: int) -> dict[str, int]:
     branch = name[1:] if mode == "rel" else ""
     flag, value = _BRANCH_FLAG.get(branch, (0, 0))
     stack = name in ("PHA", "PHP", "PLA", "PLP")
-    rare = name in ("ARR", "SHA", "SHX", "SHY", "SHS") or SOURCE[source] >= 8
+    odd = name in ("ARR", "SHA", "SHX", "SHY", "SHS") or SOURCE[source] >= 8
     pointer = mode in ("izx", "izy", "ind")
     return {
         "cycles": _OTHER_CYCLES.get(name, _OTHER_CYCLES.get(name + mode, cycles[kind])),
@@ -232,7 +234,7 @@ def fields(opcode: int) -> dict[str, int]:
         "branch_value": value,
         "flow": flow,
         "polls": int(branch in ("NE", "PL")),
-        "hard": int(bool(flow or stack or rare or pointer)),
+        "hard": int(bool(flow or stack or odd or pointer)),
         "source": SOURCE[source],
         "modify": MODIFY[do.modify],
         "alu": ALU[do.alu],
@@ -247,6 +249,8 @@ def fields(opcode: int) -> dict[str, int]:
         "flag": FLAG.get(name, 0),
         "arr": int(name == "ARR"),
         "high": int(name in ("SHA", "SHX", "SHY", "SHS")),
+        "adds": int(do.alu in ("ADC", "SBC")),
+        "odd": int(odd),
     }
 
 

@@ -16,10 +16,11 @@ from atari.cpu import Code, Cpu, Instruction, Outcome
 from atari.riot import Riot
 
 
-def applies(code: Code, now: Instruction, fixed: bool) -> Bool:
+def applies(cpu: Cpu, code: Code, now: Instruction, fixed: bool) -> Bool:
     """Whether an instruction is of this kind.
 
     Args:
+      cpu: registers.
       code: its bytes.
       now: what `cpu.plain` makes of them.
       fixed: whether no access to ROM changes the mapper.
@@ -28,7 +29,8 @@ def applies(code: Code, now: Instruction, fixed: bool) -> Bool:
     reaches |= ((now.address & 0x1080) == 0) & ~now.reads
     if fixed:
         reaches |= ((now.address & 0x1000) != 0) & ~now.writes
-    return code.is_plain & (reaches | ~(now.reads | now.writes))
+    even = code.is_plain & ~cpus.is_odd(cpu, now)
+    return even & (reaches | ~(now.reads | now.writes))
 
 
 def instruct(
@@ -63,7 +65,7 @@ def instruct(
         return memory.read(cartridge.locate(cart, mapper, address))
 
     data = guard(now.reads, lambda: peek(now.address), 0)
-    after, out = cpus.execute(cpu, now, data, guard)
+    after, out = cpus.carry_out(cpu, now, data, guard, odd=False)
     in_ram = (out.address & 0x80) != 0
     memory.write(out.address & 0x7F, out.value, out.where & in_ram)
     out = out._replace(where=out.where & ~in_ram)

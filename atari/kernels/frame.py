@@ -33,7 +33,7 @@ except ImportError:  # a JAX without this lowering
 LANES = 32
 """Consoles of one program: a warp, whose lanes share the branches they take."""
 
-FEW = 1280
+FEW = 2560
 """Consoles up to which each has a warp, and so branches, of its own."""
 
 

@@ -140,7 +140,9 @@ def run_ahead(machine: Machine, tia: tias.Tia, base: Int, ahead: Ahead) -> Ahead
     now = cpus.plain(core.cpu, code)
     # The last instruction of a frame cut short is not for the short way.
     most = INSTRUCTIONS - 1 - core.executed
-    short = plain.applies(code, now, fixed) & (core.cpu.queued == 0) & (most > 0)
+    short = (
+        plain.applies(core.cpu, code, now, fixed) & (core.cpu.queued == 0) & (most > 0)
+    )
     return lax.cond(
         any_of(short),
         lambda: typed(_plain_step(machine, core, now, mapper, base, ahead), ahead),
