@@ -68,6 +68,7 @@ class _Lanes(NamedTuple):
     accumulator: jax.Array  # where it starts
     turn: Callable[..., Pair]  # the round by lanes
     adjoint: Callable[..., Pair]
+    unknown: jax.Array  # a zero that the compiler does not know
 
 
 class _Turn(NamedTuple):
@@ -101,6 +102,7 @@ def _lanes(plan: Plan, machine: Machine, refs: Refs) -> _Lanes:
         accumulator=ciphertext * (plan.column_slots * 2 * plan.size) + zero,
         turn=functools.partial(transform.forward, factors=factors, fma=machine.fma),
         adjoint=functools.partial(transform.backward, factors=factors, fma=machine.fma),
+        unknown=zero,
     )
 
 
@@ -157,6 +159,7 @@ def _transform_column(
     lanes: _Lanes,
     slot: jax.Array,
     sums: Pair,
+    touched: jax.Array,
 ) -> None:
     """Adds a product's column to the accumulator; half a team has one of its limbs."""
     N = plan.size
@@ -167,7 +170,7 @@ def _transform_column(
     high, low = _swap(plan, machine.round(re), -machine.round(im))
     start = lanes.accumulator + slot * (2 * N) + lanes.half * (N // 2)
     at = _coefficients(plan, lanes, start)
-    new = triton.load(refs.state.at[at + N])
+    new = triton.load(refs.state.at[at + N]) + touched[None, :]
     new = new + (high << layout.LOW) + low * int(1 / layout.UNIT)
     triton.store(refs.state.at[at + N], new)
     triton.store(refs.state.at[at], -new)
@@ -238,6 +241,29 @@ def _limbs(plan: Plan, refs: Refs, at: jax.Array) -> list[tuple[Pair, Pair]]:
     return [high, low]
 
 
+def _touch(plan: Plan, refs: Refs, lanes: _Lanes, start: jax.Array) -> jax.Array:
+    """Brings the key's values for a pair of rows near, long before they are used.
+
+    A lane takes one number of every sector of 32 bytes that is its own.
+
+    Args:
+      plan: sizes.
+      refs: the kernel's arrays.
+      lanes: who they are.
+      start: where the pair's part of the key starts.
+
+    Returns:
+        int32 `[T]`, zero, which the compiler does not know; to be used later.
+    """
+    T, sectors = plan.lanes, plan.columns * plan.radix**2
+    found = jnp.zeros(T, jnp.int32)
+    own = start + jnp.arange(T, dtype=jnp.int32) * 8 + lanes.unknown
+    for number in range(sectors // T):
+        values = triton.load(refs.key.at[own + number * (8 * T)])
+        found = found | lax.bitcast_convert_type(values, jnp.int32)
+    return found & lanes.unknown
+
+
 def _add_rows(machine: Machine, sums: Any, rows: Any, key: Any) -> list[Pair]:
     """For each limb, sums with two rows' products added."""
     found = []
@@ -270,10 +296,12 @@ def _alone(
     """A step of a team for itself, from sums that are zero to zeros."""
     entry = _entries(plan, lanes)
 
-    def add_pair(pair: jax.Array, sums: tuple[Pair, ...]) -> tuple[Pair, ...]:
+    def add_pair(pair: jax.Array, carry: Any) -> Any:
+        sums, touched = carry
+        start = (step * plan.pairs + pair) * (8 * plan.columns * plan.radix**2)
+        touched = touched | _touch(plan, refs, lanes, start)
         re, im = _transform_pair(plan, machine, refs, lanes, turn, pair)
         spectra = list(zip(_share(plan, re), _share(plan, im), strict=True))
-        start = (step * plan.pairs + pair) * (8 * plan.columns * plan.radix**2)
         found: list[Pair] = []
         for column in range(plan.columns):
             at = entry + (start + column * (8 * plan.radix))
@@ -281,14 +309,16 @@ def _alone(
             for g in range(plan.group):
                 rows = spectra[2 * g : 2 * g + 2]
                 found += _add_rows(machine, sums[len(found) :], rows, key)
-        return tuple(found)
+        return tuple(found), touched
 
     def add_column(column: jax.Array, sums: tuple[Pair, ...]) -> tuple[Pair, ...]:
         now, later = sums[: 2 * plan.group], sums[2 * plan.group :]
-        _transform_column(plan, machine, refs, lanes, column, _collect(plan, now))
+        found = _collect(plan, now)
+        _transform_column(plan, machine, refs, lanes, column, found, touched)
         return *later, *_nothing(plan, 1)
 
-    sums = lax.fori_loop(0, plan.pairs, add_pair, sums)
+    none = jnp.zeros(plan.lanes, jnp.int32)
+    sums, touched = lax.fori_loop(0, plan.pairs, add_pair, (sums, none))
     machine.barrier()  # all have read the accumulators
     return lax.fori_loop(0, plan.columns, add_column, sums)
 
@@ -333,9 +363,14 @@ def _together(
             return tuple(found)
 
         sums = lax.fori_loop(0, plan.pairs, add_pair, _nothing(plan, 1))
-        _transform_column(plan, machine, refs, lanes, slot, _collect(plan, sums))
+        found = _collect(plan, sums)
+        _transform_column(plan, machine, refs, lanes, slot, found, touched)
         return none
 
+    touched = jnp.zeros(plan.lanes, jnp.int32)
+    for pair in range(plan.pairs):
+        start = (step * plan.pairs + pair) * (8 * C * r * r)
+        touched = touched | _touch(plan, refs, lanes, start)
     lax.fori_loop(0, plan.pair_slots // W, write_pair, 0)
     machine.barrier()  # all have written spectra and read the accumulators
     lax.fori_loop(0, plan.column_slots // W, add_column, 0)
