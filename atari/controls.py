@@ -6,7 +6,7 @@ import jax
 from jax import numpy as jnp
 
 from atari.actions import RESET, Action
-from atari.console import Inputs
+from atari.bus import Inputs
 from atari.rom import Properties
 from atari.tia import NEVER
 

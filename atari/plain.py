@@ -1,7 +1,7 @@
 """A short way for an instruction that needs registers, RAM and fixed ROM alone.
 
 It may store to the TIA as well. Nine of ten instructions are of this kind.
-`console.instruct` does the same and all else; where consoles can take branches of
+`bus.instruct` does the same and all else; where consoles can take branches of
 their own, this is the quicker way.
 """
 
@@ -48,7 +48,7 @@ def instruct(
 
     Args:
       cart: the cartridge.
-      memory: a `console.Memory`.
+      memory: a `bus.Memory`.
       cpu: registers.
       now: the instruction, of which `applies` holds.
       mapper: after its bytes were read.

@@ -7,7 +7,7 @@ which 68 are blank; `frame_start` is the clock at which line 0 of the frame bega
 The picture is drawn in `atari.beam`.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jax import numpy as jnp
 
@@ -218,15 +218,9 @@ def _placed(
     kept = (tia.p0, tia.p1, tia.m0, tia.m1, tia.ball)
     p0, p1, m0, m1, ball = guard(moving, moved, kept)
 
-    def leads() -> tuple[Bool, Bool]:
+    def special() -> tuple[Any, ...]:
         lead0, _ = _mid_copy(tia.nusiz0, tia.p0, player)
         lead1, _ = _mid_copy(tia.nusiz1, tia.p1, player)
-        return lead0, lead1
-
-    strikes = at(RESP0) | at(RESP1)
-    lead0, lead1 = guard(strikes, leads, (False, False), rare=True)
-
-    def soon() -> tuple[Int, Int, Int]:
         # Strobes soon after HMOVE, as measured for Dolphin, Pitfall II, Escape from
         # the MindMaster, Decathlon, Robot Tank and Hole Hunter.
         m0_at = jnp.where((since == 60) & (line_clock == 69), 8, thing)
@@ -235,22 +229,21 @@ def _placed(
         ball_at = jnp.where((since == 21) & (line_clock == 30), 6, ball_at)
         ball_at = jnp.where((since == 9) & (line_clock == 18), 3, ball_at)
         escape = (since == 54) & ((line_clock == 60) | (line_clock == 69))
-        return m0_at, m1_at, jnp.where(escape, 10, ball_at)
-
-    strobes = (at(RESM0) | at(RESM1) | at(RESBL)) & (since <= 60)
-    m0_at, m1_at, ball_at = guard(strobes, soon, (thing, thing, thing), rare=True)
-
-    def centres() -> tuple[Int, Int]:
-        centred = []
+        ball_at = jnp.where(escape, 10, ball_at)
+        centres = []
         for nusiz, position in ((tia.nusiz0, tia.p0), (tia.nusiz1, tia.p1)):
             mode = nusiz & 7
             half = jnp.where(mode == 7, 16, jnp.where(mode == 5, 8, 4))
-            centred.append((position + half) % WIDTH)
-        return centred[0], centred[1]
+            centres.append((position + half) % WIDTH)
+        return lead0, lead1, m0_at, m1_at, ball_at, *centres
 
+    strobes = (at(RESM0) | at(RESM1) | at(RESBL)) & (since <= 60)
+    wanted = at(RESP0) | at(RESP1) | strobes | freed[0] | freed[1]
+    lead0, lead1, m0_at, m1_at, ball_at, centre0, centre1 = guard(
+        wanted, special, (False, False, thing, thing, thing, m0, m1), rare=True
+    )
     m0 = jnp.where(at(RESM0), m0_at, m0)
     m1 = jnp.where(at(RESM1), m1_at, m1)
-    centre0, centre1 = guard(freed[0] | freed[1], centres, (m0, m1), rare=True)
     return (
         jnp.where(at(RESP0), player, p0),
         jnp.where(at(RESP1), player, p1),

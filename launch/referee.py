@@ -9,7 +9,8 @@ import numpy as np
 from jax import numpy as jnp
 
 from atari import console as consoles
-from atari.console import Inputs, State
+from atari.bus import Inputs
+from atari.console import State
 from atari.games import settings as settings_of
 from launch import common
 from launch.player import Player, Request

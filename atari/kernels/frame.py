@@ -1,7 +1,7 @@
 """One frame of a batch of consoles as one Pallas kernel, a console a lane.
 
 The chips are those of the other modules, to the last expression; only the order differs
-in which a console's work is done. `console.step` moves CPU and beam together, which on
+in which a console's work is done. `bus.step` moves CPU and beam together, which on
 a GPU lets every lane pay for both at every step. Here the CPU of each lane runs ahead
 and notes its writes to the TIA; then the beam of each lane catches up over what was
 noted. A lane whose CPU reads a collision waits for its beam. Since the beam's way does
@@ -18,8 +18,9 @@ from jax import lax, numpy as jnp
 
 from atari import cartridge, cpu as cpus
 from atari.bits import Bool, Int
+from atari.bus import Inputs
 from atari.cartridge import Cartridge
-from atari.console import Inputs, State
+from atari.console import State
 from atari.kernels import turns
 from atari.kernels.memory import Bytes, ByteScreen, Notes, Screen, Table
 from atari.kernels.turns import NOTES, Ahead, Machine, any_of
@@ -33,8 +34,11 @@ except ImportError:  # a JAX without this lowering
 LANES = 32
 """Consoles of one program: a warp, whose lanes share the branches they take."""
 
-FEW = 2560
-"""Consoles up to which each has a warp, and so branches, of its own."""
+FEW = 2112
+"""Consoles up to which each has a warp, and so branches, of its own.
+
+Registers let an H100 hold half as many at a time.
+"""
 
 
 def available() -> bool:

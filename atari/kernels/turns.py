@@ -7,10 +7,10 @@ import jax
 import numpy as np
 from jax import lax, numpy as jnp
 
-from atari import beam, cartridge, console, cpu as cpus, plain, tia as tias
+from atari import beam, bus, cartridge, cpu as cpus, plain, tia as tias
 from atari.bits import Bool, Guard, Int, typed
+from atari.bus import INSTRUCTIONS, Core, Inputs
 from atari.cartridge import Cartridge
-from atari.console import INSTRUCTIONS, Core, Inputs
 from atari.kernels import strips
 from atari.kernels.memory import Bytes, Notes
 
@@ -105,7 +105,7 @@ def guard_of(
 
 
 def can_go(core: Core, waits: Int) -> Bool:
-    return (waits == 0) & console.running(core)
+    return (waits == 0) & bus.running(core)
 
 
 def _is_drawn(register: Int) -> Bool:
@@ -132,7 +132,7 @@ def run_ahead(machine: Machine, tia: tias.Tia, base: Int, ahead: Ahead) -> Ahead
     fixed = core.mapper is None
     if fixed:
         core = core._replace(mapper=cartridge.reset(cart))
-    read = console.reader(cart, machine.memory)
+    read = bus.reader(cart, machine.memory)
     fetched = cpus.fetch(core.cpu, machine.table, core.mapper, read, guard=guard)
     if not machine.alone:
         return typed(_any_step(machine, core, fetched, base, ahead), ahead)
@@ -245,7 +245,7 @@ def _any_step(
         late = (ahead.current == 0) & ((ahead.number > 0) | late)
         return ((address & 15) < 8) & late
 
-    turn = console.instruct(
+    turn = bus.instruct(
         cart,
         machine.memory,
         core,
@@ -312,7 +312,7 @@ def catch_up(
     cycles = jnp.where(register == _LAST, ahead.last, base + (note >> _CYCLE))
     wait = register >= tias.WAIT
     due = jnp.where(wait, 3 * cycles, tias.due(tia, register, 3 * cycles, guard))
-    target = jnp.where(alive, due, console.FAR)
+    target = jnp.where(alive, due, bus.FAR)
     kept = state.strips
     if kept is None:
         moved, pixels, there = beam.advance(
