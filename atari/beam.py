@@ -372,16 +372,16 @@ def paint(pixels: Pixels, word: Int | int, old: Int) -> Int:
     return (colour & valid) | (old & ~valid)
 
 
-def colour(pixels: Pixels, player: Bool, first: Bool, k: Int) -> Int:
-    """The palette index of one pixel of a window.
+def colour(colours: tuple[Int, ...], player: Bool, first: Bool, dark: Bool) -> Int:
+    """The palette index of one pixel.
 
     Args:
-      pixels: the window.
+      colours: of `Pixels`.
       player: its bit of `players`.
       first: its bit of `first`.
-      k: which pixel.
+      dark: whether it is blanked.
     """
-    background, playfield, player0, player1 = pixels.colours
+    background, playfield, player0, player1 = colours
     other = jnp.where(first, playfield, background)
     shown = jnp.where(player, jnp.where(first, player0, player1), other)
-    return jnp.where(pixels.comb & (k < 8), 0, shown)
+    return jnp.where(dark, 0, shown)

@@ -209,7 +209,7 @@ def run(
         pictures = state.screens
         if lanes == 1:
             pictures = lax.bitcast_convert_type(pictures, jnp.uint8)
-        pictures = pictures.reshape(2 * size, -1)
+        pictures = pictures.reshape(-1 if lanes == 1 else (2 * size, -1))
     fixed = [cpus.decode_table(), display.reshape(-1)]
     changed = [memory, pictures, jnp.stack(leaves)]
     like = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in changed]

@@ -1,6 +1,7 @@
 """What the kernel reads and writes: tables, images and RAM, notes, pictures."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -99,29 +100,37 @@ class ByteScreen:
     interpret: bool
 
     def put(self, pixels: beam.Pixels) -> None:
-        numbers = jnp.arange(beam.WINDOW, dtype=jnp.int32)
-        if self.interpret:
-            # The interpreter lets lanes that are masked put back what was there.
-            def lane(number: Int, none: Int) -> Int:
-                self._put(jax.tree.map(lambda leaf: leaf[number], pixels), numbers)
-                return none
-
-            lax.fori_loop(0, pixels.row.size, lane, jnp.int32(0))
-        else:
-
-            def pixel(number: Int, none: Int) -> Int:
-                self._put(pixels, number)
-                return none
-
-            lax.fori_loop(0, beam.WINDOW, pixel, jnp.int32(0))
-
-    def _put(self, pixels: beam.Pixels, number: Int) -> None:
-        def here(mask: Word) -> Bool:
-            return ((mask >> number.astype(jnp.uint32)) & 1) != 0
-
         inside = pixels.row < self.height
-        at = jnp.where(inside, pixels.row, 0) * WIDTH + pixels.column + number
-        colour = beam.colour(pixels, here(pixels.players), here(pixels.first), number)
-        valid = inside & here(pixels.valid)
-        place = self.ref.at[self.picture, at]
-        triton.store(place, colour.astype(jnp.uint8), mask=valid)
+        line = self.picture * self.height + jnp.where(inside, pixels.row, 0)
+        # Visibly far from overflow, so that pixels' offsets go into instructions.
+        at = (line * WIDTH + pixels.column) & 0x3FFFFFFF
+        none = jnp.uint32(0)
+        valid = jnp.where(inside, pixels.valid, none)
+        dark = jnp.where(pixels.comb, jnp.uint32(0xFF), none)
+        masks = (pixels.players, pixels.first, dark, valid)
+
+        def put(masks: Any, colours: Any, at: Int, bit: Word, number: Any) -> None:
+            player, first, black, here = ((mask & bit) != 0 for mask in masks)
+            colour = beam.colour(colours, player, first, black)
+            place = self.ref.at[at + number]
+            triton.store(place, colour.astype(jnp.uint8), mask=here)
+
+        def four(number: Int, none: Int) -> Int:
+            shifted = [mask >> (4 * number).astype(jnp.uint32) for mask in masks]
+            for k in range(4):
+                bit = jnp.uint32(1 << k)
+                put(shifted, pixels.colours, at + 4 * number, bit, k)
+            return none
+
+        def lane(number: Int, none: Int) -> Int:
+            of = functools.partial(jax.tree.map, lambda leaf: leaf[number])
+            every = jnp.arange(beam.WINDOW, dtype=jnp.int32)
+            bit = jnp.uint32(1) << every.astype(jnp.uint32)
+            put(of(masks), of(pixels.colours), at[number], bit, every)
+            return none
+
+        # The interpreter lets lanes that are masked put back what was there.
+        if self.interpret:
+            lax.fori_loop(0, at.size, lane, jnp.int32(0))
+        else:
+            lax.fori_loop(0, beam.WINDOW // 4, four, jnp.int32(0))
