@@ -38,11 +38,13 @@ class Bytes:
     ram: Any  # where a lane's RAM begins
 
     def read(self, index: Int) -> Int:
+        """See `bus.Memory`."""
         in_ram = index < cartridge.RAM_SIZE
         at = jnp.where(in_ram, self.ram + index * self.lanes, self.image + index)
         return triton.load(self.ref.at[at]).astype(jnp.int32)
 
     def write(self, index: Int, value: Int, where: Bool) -> "Bytes":
+        """See `bus.Memory`."""
         at = self.ram + index * self.lanes
         triton.store(self.ref.at[at], value.astype(jnp.uint8), mask=where)
         return self
@@ -57,10 +59,12 @@ class Notes:
     lanes: int
 
     def put(self, number: Int, note: Int, where: Bool) -> None:
+        """Notes a write."""
         at = self.start + number * self.lanes
         triton.store(self.ref.at[at], note, mask=where)
 
     def get(self, number: Int, where: Bool) -> Int:
+        """The note of a number, 0 where there is none."""
         at = self.start + number * self.lanes
         return triton.load(self.ref.at[at], mask=where, other=0)
 
@@ -74,6 +78,7 @@ class Screen:
     height: int
 
     def put(self, pixels: beam.Pixels) -> None:
+        """Draws a window."""
         inside = pixels.row < self.height
         row = jnp.where(inside, pixels.row, 0)
         at = row * beam.WORDS + (pixels.column >> 2)
@@ -100,6 +105,7 @@ class ByteScreen:
     interpret: bool
 
     def put(self, pixels: beam.Pixels) -> None:
+        """Draws a window."""
         inside = pixels.row < self.height
         line = self.picture * self.height + jnp.where(inside, pixels.row, 0)
         # Visibly far from overflow, so that pixels' offsets go into instructions.

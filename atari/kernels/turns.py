@@ -59,18 +59,22 @@ _SEEN = ("vblank", "vsync_end", "dump_end")
 
 
 def seen_of(tia: tias.Tia) -> tuple[Int, ...]:
+    """What the CPU changes and sees of a TIA at once."""
     return tuple(getattr(tia, name) for name in _SEEN)
 
 
 def with_seen(tia: tias.Tia, seen: tuple[Int, ...]) -> tias.Tia:
+    """A TIA with what `seen_of` gives."""
     return tia._replace(**dict(zip(_SEEN, seen, strict=True)))
 
 
 def without(core: Any, name: str) -> Any:
+    """Registers but for some, which a loop then does not carry."""
     return core._replace(**{name: None})
 
 
 def any_of(lanes: Bool) -> Bool:
+    """Whether a flag holds in any lane, as one bool."""
     return jnp.where(lanes, 1, 0).max() > 0
 
 
@@ -105,6 +109,7 @@ def guard_of(
 
 
 def can_go(core: Core, waits: Int) -> Bool:
+    """Whether the CPU has something to do."""
     return (waits == 0) & bus.running(core)
 
 
