@@ -12,6 +12,8 @@ from jax import lax, numpy as jnp
 
 Tree = TypeVar("Tree")
 
+_SMALL = 256  # numbers a console
+
 
 def lead(tree: Any, batched: Any, size: int) -> Any:
     """Every leaf with the batch axis in front, for a rule of `custom_vmap`.
@@ -91,18 +93,29 @@ def _(
         for leaf, axes in ((where, has[0]), (index, has[1]), (tree, has[3]))
     )
     few = min(size, max(16, size // 64))
+    tables, (leaves, structure) = jax.tree.leaves(table), jax.tree.flatten(tree)
+    # Small leaves are many, and each would be a kernel of its own.
+    large = [k for k, leaf in enumerate(leaves) if leaf.size > _SMALL * size]
+    small = [k for k, leaf in enumerate(leaves) if leaf.size <= _SMALL * size]
+    select = jax.vmap(_select, (0, 0, None, 0))
+    chosen = select(where, index, *([x[k] for k in small] for x in (tables, leaves)))
 
-    def move(carry: tuple[jax.Array, Any]) -> tuple[jax.Array, Any]:
-        left, tree = carry
+    def move(carry: tuple[jax.Array, list]) -> tuple[jax.Array, list]:
+        left, moved = carry
         (rows,) = jnp.nonzero(left, size=few, fill_value=size)
         drawn = index.at[rows].get(mode="clip")
-        tree = jax.tree.map(
-            lambda t, old: old.at[rows].set(t[drawn], mode="drop"), table, tree
-        )
-        return left.at[rows].set(False, mode="drop"), tree
+        moved = [
+            old.at[rows].set(tables[k][drawn], mode="drop")
+            for k, old in zip(large, moved, strict=True)
+        ]
+        return left.at[rows].set(False, mode="drop"), moved
 
-    _, tree = lax.while_loop(lambda carry: carry[0].any(), move, (where, tree))
-    return tree, everywhere
+    moved = [leaves[k] for k in large]
+    _, moved = lax.while_loop(lambda carry: carry[0].any(), move, (where, moved))
+    for places, found in ((small, chosen), (large, moved)):
+        for k, leaf in zip(places, found, strict=True):
+            leaves[k] = leaf
+    return jax.tree.unflatten(structure, leaves), everywhere
 
 
 def _select(where: jax.Array, index: jax.Array, table: Any, tree: Any) -> Any:
