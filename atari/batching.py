@@ -74,7 +74,7 @@ def draw(where: jax.Array, index: jax.Array, table: Tree, tree: Tree) -> Tree:
       tree: what the others keep.
 
     Returns:
-      The pytree. Under `vmap` only the entries that are drawn are moved.
+      The pytree. Under `vmap` only what is drawn of its large leaves is moved.
     """
     return _select(where, index, table, tree)
 

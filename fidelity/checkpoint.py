@@ -58,14 +58,17 @@ def restore(directory: str | Path, like: Any) -> tuple[int, Any, dict[str, Any]]
     if step is None:
         raise FileNotFoundError(f"no checkpoint in {directory}")
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), like)
-    _check_shapes(directory, step, shapes)
-    with _reading(directory, step), _manager(directory) as manager:
-        metadata = manager.restore(
-            step, args=ocp.args.Composite(metadata=ocp.args.JsonRestore())
-        )["metadata"]
-        tree = manager.restore(
-            step, args=ocp.args.Composite(state=ocp.args.StandardRestore(shapes))
-        )["state"]
+    with _manager(directory) as manager:
+        with _reading(directory, step):
+            found = _shapes(manager.item_metadata(step)["state"])
+        _check_shapes(directory, found, _shapes(shapes))
+        with _reading(directory, step):
+            metadata = manager.restore(
+                step, args=ocp.args.Composite(metadata=ocp.args.JsonRestore())
+            )["metadata"]
+            tree = manager.restore(
+                step, args=ocp.args.Composite(state=ocp.args.StandardRestore(shapes))
+            )["state"]
     if metadata is None:
         raise ValueError(
             f"the checkpoint {directory}/{step} has lost its metadata; remove the "
@@ -87,20 +90,22 @@ def _reading(directory: str | Path, step: int) -> Iterator[None]:
         ) from error
 
 
-def _check_shapes(directory: str | Path, step: int, wanted: Any) -> None:
+def _check_shapes(
+    directory: str | Path,
+    found: Mapping[str, tuple[int, ...]],
+    wanted: Mapping[str, tuple[int, ...]],
+) -> None:
     """Compares before a read: Orbax warns of a shape that differs, or gives up midway.
 
     A read given up leaves others running, which complain when they end.
     """
-    with _reading(directory, step), _manager(directory) as manager:
-        found = _shapes(manager.item_metadata(step)["state"])
-    for name, shape in _shapes(wanted).items():
+    for name, shape in wanted.items():
         if name not in found or found[name] != shape:
             raise ValueError(
                 f"{directory}: {name} has shape {found.get(name)}, expected {shape}: "
                 "the checkpoint belongs to another network or another number of classes"
             )
-    if alone := found.keys() - _shapes(wanted).keys():
+    if alone := found.keys() - wanted.keys():
         raise ValueError(
             f"{directory}: {', '.join(sorted(alone)[:5])} are in the checkpoint alone: "
             "it belongs to another network"

@@ -124,7 +124,7 @@ def make(config: Config, env: Environment, axis_name: str | None = None) -> Agen
             advantage + value,
         )
 
-        state, losses = agents.improve(
+        return agents.improve(
             objective,
             optimizer,
             axis_name,
@@ -134,7 +134,6 @@ def make(config: Config, env: Environment, axis_name: str | None = None) -> Agen
             epochs=config.epochs,
             minibatch=config.minibatch,
         )
-        return state, losses
 
     def objective(
         params: Any,

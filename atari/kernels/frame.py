@@ -90,14 +90,12 @@ def _kernel(plan: _Plan, tree: Any, *refs: Any) -> None:
     )
     notes = Notes(notes_ref, program * (NOTES * plan.lanes) + within, plan.lanes)
     screen: Any = None
+    alone = plan.lanes == 1
     if plan.height:
-        drawn = 2 * lane + front
-        screen = Screen(pictures_ref, drawn, plan.height)
-        if plan.lanes == 1:
-            screen = ByteScreen(pictures_ref, drawn, plan.height, plan.interpret)
+        drawn = (pictures_ref, 2 * lane + front, plan.height)
+        screen = ByteScreen(*drawn, plan.interpret) if alone else Screen(*drawn)
     guard = functools.partial(turns.guard_of, plan.lanes < LANES)
     table = Table(table_ref)
-    alone = plan.lanes == 1
     machine = Machine(cart, table, memory, notes, inputs, guard, alone)
 
     mapper = core.mapper
