@@ -8,11 +8,13 @@ far from each other. Examples:
     python -m launch.bench_atari --games=pong,breakout --num_envs=1024,16384
     python -m launch.bench_atari --games=twenty --num_envs=16384 --ale_envs=0
 
-The second is twenty common games, with their median as a row. Expected: a minute a row
-for compiling, more on a CPU, where --num_envs=64 is enough. Prints a table (ms are
-those of a step of all) and one JSON line a row, with device and versions.
+The second is twenty common games, with their median as a row. Expected: half a minute a game
+for compiling its sizes side by side, more on a CPU, where --num_envs=64 is enough.
+Prints a table (ms are those of a step of all) and one JSON line a row, with device and
+versions.
 """
 
+import concurrent.futures
 import functools
 import json
 import os
@@ -112,15 +114,21 @@ def prepare(game: str, sizes: list[int]) -> dict[int, Callable[[], dict[str, flo
         picks = np.arange(size) % state.over.shape[0]
         return jax.tree.map(lambda leaf: leaf[picks], state)
 
+    def build(size: int, steps: int) -> tuple[Callable, float]:
+        start = time.perf_counter()
+        return compiled(size, steps), time.perf_counter() - start
+
     different = min(max(sizes), DIFFERENT)
     warm = spread(bank[0], different)
-    if _WARMUP.value:
-        warm, _ = compiled(different, _WARMUP.value)(key, warm)
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        warmer = _WARMUP.value and pool.submit(build, different, _WARMUP.value)
+        players = [pool.submit(build, size, _STEPS.value) for size in sizes]
+        built = {s: p.result() for s, p in zip(sizes, players, strict=True)}
+        if warmer:
+            warm, _ = warmer.result()[0](key, warm)
 
     def job(size: int) -> Callable[[], dict[str, float]]:
-        start = time.perf_counter()
-        play = compiled(size, _STEPS.value)
-        seconds = time.perf_counter() - start
+        play, seconds = built[size]
 
         def measure() -> dict[str, float]:
             state, keys = spread(warm, size), iter(jax.random.split(key, 1000))
@@ -199,6 +207,7 @@ def rows() -> list[dict[str, Any]]:
             else:
                 row["device"] = f"{os.cpu_count()} CPU cores"
             found.append(row)
+            tell(row)
     return found + medians(found) if len(names) > 1 else found
 
 
@@ -210,8 +219,18 @@ def medians(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
         values = ("frames_per_second", "slowest", "fastest", "compile_seconds")
         middle = {key: statistics.median(row[key] for row in same) for key in values}
         name = f"median of {len(same)}"
-        rows.append({"game": name, "system": "atari", "num_envs": size, **middle})
+        row = {"game": name, "system": "atari", "num_envs": size, **middle}
+        rows.append(row)
+        tell(row)
     return rows
+
+
+def tell(row: dict[str, Any]) -> None:
+    """Prints a row as soon as it is measured, as JSON."""
+    line = common.machine() | row
+    print(json.dumps(line), flush=True)
+    if _OUTPUT.value:
+        common.append_json(_OUTPUT.value, line)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -238,11 +257,6 @@ def main(argv: Sequence[str]) -> None:
             f"{row.get('compile_seconds', 0):.1f}",
         )
     common.console.print(table)
-    for row in found:
-        line = machine | row
-        print(json.dumps(line))
-        if _OUTPUT.value:
-            common.append_json(_OUTPUT.value, line)
 
 
 if __name__ == "__main__":

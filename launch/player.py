@@ -212,6 +212,10 @@ class Player:
                 yield from self.reset(wake)
                 wake, since = wake + 1, 0
                 self.resets += 1
+                if self.ale.game_over():
+                    # ALE refuses to act, in the odd modes of Demon Attack for one.
+                    self.outcomes[len(self.log) - 1] = self.signals(0)
+                    return
             since += 1
             yield from self.random_act()
 
