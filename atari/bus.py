@@ -107,6 +107,7 @@ def reader(cart: Cartridge, memory: Any) -> cpus.Reader:
 
 def instruct(
     cart: Cartridge,
+    table: Any,
     memory: Any,
     core: Core,
     fetched: tuple[cpus.Code, Mapper],
@@ -123,6 +124,7 @@ def instruct(
 
     Args:
       cart: the cartridge; `cart.rom` is not used.
+      table: `cpu.decode_table()`.
       memory: a `Memory`.
       core: the machine's registers.
       fetched: the instruction, and the mapper after it was read.
@@ -139,13 +141,14 @@ def instruct(
     starts &= (core.over == 0) & (core.executed < INSTRUCTIONS)
     read = reader(cart, memory)
     code, mapper = fetched
+    code = settle(cpus.turn(code, starts, pushing))
     now, mapper = cpus.aim(old_cpu, code, mapper, read, settle, guard)
     now, mapper = settle((now, mapper))
     at, address = old_cpu.cycles + now.cycles, now.address
     from_tia = now.reads & ((address & 0x1080) == 0)
     from_riot = now.reads & ((address & 0x1280) == 0x0280)
 
-    def operand() -> tuple[Int, riots.Riot, Mapper, Bool]:
+    def operand() -> tuple[Int, riots.Riot, Mapper, Bool, cpus.Instruction]:
         data, after = read(mapper, address, now.reads)
         dpc = after.dpc
         if dpc is not None:
@@ -155,49 +158,48 @@ def instruct(
         fire = (inputs.fire0, inputs.fire1)
         ohms = (inputs.ohms0, inputs.ohms1, inputs.ohms2, inputs.ohms3)
 
-        def port() -> tuple[Int, riots.Riot, Bool]:
+        def port() -> tuple[Int, riots.Riot, Bool, cpus.Instruction]:
             value, riot = riots.read(core.riot, address, at, *ports, from_riot)
             seen = tias.read(core.tia, address, now.noise, at, fire, ohms)
             value = jnp.where(from_tia, seen, value)
-            return value, riot, from_tia & behind(address, at)
+            late = from_tia & behind(address, at)
+            return value, riot, late, cpus.cancel(now, late)
 
         ported = from_riot | from_tia
-        value, riot, late = guard(ported, port, (0, core.riot, False), rare=True)
-        return jnp.where(ported, value, data), riot, after, late
+        value, riot, late, kept = guard(
+            ported, port, (0, core.riot, False, now), rare=True
+        )
+        return jnp.where(ported, value, data), riot, after, late, kept
 
-    nothing = (0, core.riot, mapper, False)
-    data, riot, mapper, late = guard(now.reads, operand, nothing)
-    waits = starts & late
+    nothing = (0, core.riot, mapper, False, now)
+    data, riot, mapper, waits, now = guard(now.reads, operand, nothing)
     goes = starts & ~waits
-    data, goes, waits, mapper, riot = settle((data, goes, waits, mapper, riot))
+    data, goes, waits, mapper, riot, now = settle(
+        (data, goes, waits, mapper, riot, now)
+    )
 
-    after, out = cpus.execute(old_cpu, now, data, guard)
+    cpu, out = cpus.execute(old_cpu, now, data, pushing, table, guard)
     executed = core.executed + jnp.where(goes, 1, 0)
     # The dice of a DPC roll while code is read.
     if mapper.dpc is None:
-        idles = goes & waiting.may_wait(now, after)
+        idles = goes & waiting.may_wait(now, cpu)
         most = jnp.where(idles, (INSTRUCTIONS - executed) >> 1, 0)
         here, waited = mapper, riot
 
         def peek(address: Int) -> Int:
             return memory.read(cartridge.locate(cart, here, address))
 
-        at_branch = after
-        after, turns = guard(
+        at_branch = cpu
+        cpu, turns = guard(
             idles,
             lambda: waiting.wait(now, at_branch, waited, peek, most, limit),
-            (after, 0),
+            (cpu, 0),
             rare=True,
         )
         executed += 2 * turns
-    cpu = after
-    pushed_cpu, pushed = guard(pushing, lambda: cpus.push(old_cpu), (old_cpu, out))
-    cpu = choose(goes, cpu, choose(pushing, pushed_cpu, old_cpu))
     mapper = choose(goes, mapper, core.mapper)
-    riot = choose(goes, riot, core.riot)
-    out = choose(pushing, pushed, out)
-    where = (goes & out.where) | pushing
-    cpu, out, where, mapper, riot = settle((cpu, out, where, mapper, riot))
+    where = out.where
+    cpu, out, mapper, riot = settle((cpu, out, mapper, riot))
 
     mapper = cartridge.touch(cart, mapper, out.address, where)
     if mapper.dpc is not None:
@@ -211,6 +213,7 @@ def instruct(
         to_riot,
         lambda: riots.write(kept, out.address, out.value, cycles, to_riot),
         kept,
+        rare=True,
     )
     to_tia = where & ((out.address & 0x1080) == 0)
     return Turn(
@@ -253,7 +256,7 @@ def step(
     read = reader(cart, memory)
     fetched = cpus.fetch(core.cpu, table, core.mapper, read, settle)
     free = core.port < 0
-    turn = instruct(cart, memory, core, fetched, inputs, free, behind, settle)
+    turn = instruct(cart, table, memory, core, fetched, inputs, free, behind, settle)
     cpu, waits, to_tia = turn.cpu, turn.waits, turn.to_tia
     register, clock = turn.address, 3 * cpu.cycles
     port = jnp.where(to_tia, register, jnp.where(waits, tias.WAIT, core.port))

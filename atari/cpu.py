@@ -1,8 +1,8 @@
 """The 6502 of one console: decode an instruction, then carry it out; branch-free.
 
-`fetch` takes an instruction apart with a table (`atari.opcodes`) and finds its address;
-the console then reads the operand; `execute` does the arithmetic and says what to
-write. Timing is by instruction: all its cycles pass before its operand is read.
+`fetch` takes an instruction apart with a table (`atari.opcodes`) and `aim` finds its
+address; the console then reads the operand; `execute` does the arithmetic and says what
+to write. Timing is by instruction: all its cycles pass before its operand is read.
 """
 
 import functools
@@ -25,26 +25,24 @@ Reader = Callable[[Any, Int, Bool], tuple[Int, Any]]
 _UNDOCUMENTED = 8  # bit of a source
 _TABLE = opcodes.tables()
 _LAYOUT = opcodes.layout()
-_FLOW, _FLAG, _ALU = opcodes.FLOW, opcodes.FLAG, opcodes.ALU
+_FLOW, _ALU = opcodes.FLOW, opcodes.ALU
 
 
 def _bits(*names: str) -> list[int]:
-    """Bits of the two control words that hold some fields."""
-    places = [_LAYOUT[name] for name in names]
-    return [
-        sum(mask << shift for row, shift, mask in places if row == word)
-        for word in (0, 1)
-    ]
+    """Bits of the first two control words that hold some fields."""
+    return opcodes.pack(dict.fromkeys(names, -1))[:2]
 
 
-# Set if there is something to compute.
-_WORK = _bits("modify", "high", "alu", "arr", "carry", "flag", "to_p")
-# Clear in plain instructions; of the sources, a bit of the undocumented.
+# Clear in plain instructions.
 _HARD = _bits(
-    *("pointer", "pointer_x", "push", "pull", "flow"),
-    *("hard", "odd", "arr", "high", "to_p"),
+    *("pointer", "pointer_x", "push", "pull", "flow", "stack", "hard"),
+    *("odd", "to_p"),
 )
-_HARD[1] |= _UNDOCUMENTED << _LAYOUT["source"][1]
+_PUSHING = opcodes.pack(opcodes.PUSHING)[:2]
+# Flags that an instruction takes or clears, and sets, where P has them.
+_TAKEN = _bits("take_c", "take_z", "take_v", "take_n")[1]
+_DROPPED = _TAKEN | _bits("drop_i", "drop_d")[1]
+_SET = _bits("set_c", "set_i", "set_d")[1] >> 8
 
 
 class Cpu(NamedTuple):
@@ -57,13 +55,13 @@ class Cpu(NamedTuple):
     p: Int
     pc: Int  # 16 bits, of which FE cartridges see A13
     cycles: Int  # since the frame began
-    queued: Int  # bytes still to be pushed by JSR or BRK: count, then two bytes
+    queued: Int  # bytes still to be pushed by JSR or BRK, lowest first, below a 1; or 0
 
 
 class Code(NamedTuple):
     """An instruction's bytes; operands it has not are 0."""
 
-    words: tuple[Int, Int]  # of the decode table
+    words: tuple[Int, Int]  # of the decode table, the first two
     opcode: Int
     first: Int
     second: Int
@@ -83,10 +81,12 @@ class Instruction(NamedTuple):
     """An instruction with its operand's address."""
 
     words: tuple[Int, Int]  # of the decode table
+    opcode: Int
     address: Int
     immediate: Int
     noise: Int  # last byte on the bus
     target: Int  # where a jump or pull of PC leads
+    start: Int  # its own address
     next: Int  # address of the instruction after
     cycles: Int
     reads: Bool
@@ -95,11 +95,6 @@ class Instruction(NamedTuple):
     def field(self, name: str) -> Int:
         """A control field of `opcodes.FIELDS`."""
         return _field(self.words, name)
-
-    @property
-    def computes(self) -> Bool:
-        """Whether it does more than to move a value and tell its sign."""
-        return ((self.words[0] & _WORK[0]) | (self.words[1] & _WORK[1])) != 0
 
 
 class Outcome(NamedTuple):
@@ -110,8 +105,10 @@ class Outcome(NamedTuple):
     where: Bool
 
 
-def _field(words: tuple[Int, Int], name: str) -> Int:
+def _field(words: tuple[Int, ...], name: str) -> Int:
     row, shift, mask = _LAYOUT[name]
+    if name in opcodes.SIGNED:
+        return words[row] >> shift
     return (words[row] >> shift) & mask
 
 
@@ -133,7 +130,7 @@ def fetch(
 
     Args:
       cpu: registers.
-      table: `decode_table()`, int32[512].
+      table: `decode_table()`, int32[768].
       mapper: the cartridge's, before.
       read: reads memory, and lets the mapper see the address.
       settle: see `bits.Settle`.
@@ -148,7 +145,7 @@ def fetch(
     in_tia = (cpu.pc & 0x1080) == 0
     opcode = jnp.where(in_tia, (cpu.pc >> 8) & 0x3F, opcode)
     opcode, words = settle((opcode, (table[opcode], table[opcode + 256])))
-    one, two = (_field(words, "operands") >= count for count in (1, 2))
+    one, two = (_field(words, "length") > count for count in (1, 2))
     first, mapper = read(mapper, (cpu.pc + 1) & 0xFFFF, one)
     held = mapper
     second, mapper = guard(
@@ -156,6 +153,25 @@ def fetch(
     )
     first, second = settle((first, second))
     return Code(words, opcode, first, jnp.where(two, second, 0)), mapper
+
+
+def turn(code: Code, starts: Bool, pushing: Bool) -> Code:
+    """The instruction if it `starts`, a push of what is queued, or nothing."""
+    first, second = (
+        jnp.where(starts, word, jnp.where(pushing, push, 0))
+        for word, push in zip(code.words, _PUSHING, strict=True)
+    )
+    return code._replace(words=(first, second))
+
+
+def cancel(now: Instruction, where: Bool) -> Instruction:
+    """Nothing in place of an instruction that has to wait."""
+    return now._replace(
+        words=tuple(jnp.where(where, 0, word) for word in now.words),
+        next=jnp.where(where, now.start, now.next),
+        cycles=jnp.where(where, 0, now.cycles),
+        writes=now.writes & ~where,
+    )
 
 
 def plain(cpu: Cpu, code: Code) -> Instruction:
@@ -217,15 +233,12 @@ def aim(
     now = _instruction(cpu, code, base, address)
     address = jnp.where(pulled, STACK | ((cpu.s + 1) & 0xFF), address)
     # RTS reads the byte before the one it returns to.
-    returns = flow == _FLOW["RTS"]
-    address = jnp.where(returns, pointed, address)
+    address = jnp.where(flow == _FLOW["RTS"], pointed, address)
     noise = jnp.where(peeks, low, now.noise)
     now = now._replace(
         address=address,
         noise=jnp.where(pointer, high, noise),
         target=jnp.where(follows & ~pointer, pointed, address),
-        reads=now.reads | returns,
-        writes=now.writes | (flow == _FLOW["JSR"]) | breaks,
     )
     return now, mapper
 
@@ -243,14 +256,17 @@ def _instruction(cpu: Cpu, code: Code, base: Int, address: Int) -> Instruction:
     part = functools.partial(_field, code.words)
     crossed = ((base ^ address) & 0xFF00) != 0
     extra = jnp.where((part("crossing") != 0) & crossed, 1, 0)
-    noise = jnp.where(part("operands") >= 1, code.first, code.opcode)
+    length = part("length")
+    noise = jnp.where(length > 1, code.first, code.opcode)
     return Instruction(
         code.words,
+        code.opcode,
         address,
         code.first,
-        jnp.where(part("operands") >= 2, code.second, noise),
+        jnp.where(length > 2, code.second, noise),
         address,
-        (cpu.pc + 1 + part("operands")) & 0xFFFF,
+        cpu.pc,
+        (cpu.pc + length) & 0xFFFF,
         part("cycles") + extra,
         part("read") != 0,
         part("write") != 0,
@@ -258,7 +274,7 @@ def _instruction(cpu: Cpu, code: Code, base: Int, address: Int) -> Instruction:
 
 
 def decode_table() -> jax.Array:
-    """The decode words of `opcodes.tables`, int32[512]."""
+    """The decode words of `opcodes.tables`, int32[768]."""
     return jnp.asarray(_TABLE.reshape(-1))
 
 
@@ -281,14 +297,12 @@ def _digits(value: Int) -> Int:
     return ((value // 10) << 4) | (value % 10)
 
 
-def _add(left: Int, right: Int, carry: Int, minus: Bool, ten: Bool | None) -> tuple:
+def _add(left: Int, right: Int, carry: Int, minus: Bool, ten: Bool) -> tuple:
     """ADC and SBC, decimal where `ten`: result, carry, overflow."""
     other = jnp.where(minus, right ^ 0xFF, right)
     total = left + other + carry
     beyond = ((left ^ total) & (other ^ total) & 0x80) >> 7
     binary = (total & 0xFF, (total > 0xFF).astype(jnp.int32), beyond)
-    if ten is None:
-        return binary
     borrow = 1 - carry
     tens = _decimal(left) + _decimal(right) + carry
     less = _decimal(left) - _decimal(right) - borrow
@@ -303,79 +317,87 @@ def _add(left: Int, right: Int, carry: Int, minus: Bool, ten: Bool | None) -> tu
     return tuple(jnp.where(ten, x, y) for x, y in zip(decimal, binary, strict=True))
 
 
-def _compute(
-    cpu: Cpu, now: Instruction, data: Int, operand: Int, value: Int, odd: bool
-) -> tuple[Int, Int, Int]:
-    """What an instruction does with a value on its way, to the last flag.
+def _compute(cpu: Cpu, now: Instruction, operand: Int) -> tuple[Int, Int]:
+    """What an instruction makes of its operand, and P; see `opcodes.FIELDS`."""
+    part, word = now.field, now.words[1]
+    carry, kept = cpu.p & CARRY, cpu.p | ALWAYS
+    sources = (operand, cpu.a, cpu.x, cpu.y, cpu.s, kept, cpu.queued & 0xFF)
+    value = pick(part("source"), sources)
+    moved = (value + (carry & part("rotate")) * 0x100) << part("shift")
+    flip = -part("invert")
+    value = (moved >> 1) ^ flip
+    left = pick(part("left"), (0, cpu.a, cpu.x, cpu.y))
+    total = jnp.where(part("merge") != 0, left ^ value, 0)
+    total += (left & value) * part("both")
+    total += (carry & part("carry_in")) + part("constant")
+    result = total & 0xFF
 
-    Without `odd`, decimal and undocumented arithmetic is left out.
+    over = ((left ^ total) & (value ^ total)) >> 1
+    signs = (total & NEGATIVE) | (over & OVERFLOW)
+    signs = jnp.where(part("bit") != 0, value, signs) & (NEGATIVE | OVERFLOW)
+    # The bit that left to the right, or the sum's ninth.
+    out = (((total >> 8) ^ flip) | moved) & CARRY
+    flags = signs | out | jnp.where(result == 0, ZERO, 0)
+    p = (cpu.p & ~(word & _DROPPED)) | (flags & word & _TAKEN) | ((word >> 8) & _SET)
+    return result, jnp.where(part("to_p") != 0, operand, p) | ALWAYS
+
+
+def _compute_odd(
+    cpu: Cpu, now: Instruction, data: Int, operand: Int, word: Int
+) -> tuple[Int, Int, Int]:
+    """Decimal and undocumented arithmetic.
+
+    Args:
+      cpu: registers before.
+      now: the instruction.
+      data: from memory.
+      operand: the same, or the immediate.
+      word: the third of the decode table.
 
     Returns:
       The value to be written, the result, and P.
     """
-    a, x, y, c = cpu.a, cpu.x, cpu.y, cpu.p & CARRY
-    flag, ten = now.field("flag"), (cpu.p & DECIMAL) != 0
-    value, shifted = _modify(now.field("modify"), value, c)
-    if odd:
-        above = ((now.address >> 8) + 1) & 0xFF
-        value = jnp.where(now.field("high") != 0, value & above, value)
+    part = functools.partial(_field, (word, word, word))
+    a, x, y, s, c = cpu.a, cpu.x, cpu.y, cpu.s, cpu.p & CARRY
+    ten = (cpu.p & DECIMAL) != 0
+    mixed = (a | 0xEE) & operand
+    others = (a & x, a & operand, s & operand, mixed, mixed & x)
+    source = part("odd_source")
+    value = pick(source, (operand, a, x, y, s))
+    value = jnp.where(
+        source >= _UNDOCUMENTED, pick(source - _UNDOCUMENTED, others), value
+    )
+    value, shifted = _modify(part("odd_modify"), value, c)
+    above = ((now.address >> 8) + 1) & 0xFF
+    value = jnp.where(part("high") != 0, value & above, value)
 
-    alu = now.field("alu")
-    left = pick(now.field("left"), (a, x, y, a & x))
+    alu = part("odd_alu")
+    left = pick(part("odd_left"), (a, x, y, a & x))
     minus = alu == _ALU["SBC"]
     adds = minus | (alu == _ALU["ADC"])
-    in_tens = ten & adds if odd else None
-    total, added, overflow = _add(left, value, shifted, minus, in_tens)
+    total, added, overflow = _add(left, value, shifted, minus, ten)
     less = left - value
-    logic = (value, left | value, left & value, left ^ value, total, total, less & 0xFF)
-    result = pick(alu, (*logic, value))
-    tests = alu == _ALU["BIT"]
-
-    carry = pick(
-        now.field("carry"),
-        (
-            c,
-            shifted,
-            jnp.where(adds, added, (less >= 0).astype(jnp.int32)),
-            result >> 7,
-        ),
-    )
+    logic = (value, left | value, left & value, left ^ value, total, total)
+    result = pick(alu, (*logic, less & 0xFF))
+    compared = jnp.where(adds, added, (less >= 0).astype(jnp.int32))
+    carry = pick(part("odd_carry"), (c, shifted, compared, result >> 7))
     over = jnp.where(adds, overflow << 6, cpu.p & OVERFLOW)
-    over = jnp.where(tests, value & OVERFLOW, over)
-    shown = result
-    if odd:  # ARR: a rotate whose flags come from the adder
-        arr = now.field("arr") != 0
-        before, shown = a & operand, jnp.where(arr, value, result)
-        fix_low = ((before & 15) + (before & 1)) > 5
-        fix_high = ((before & 0xF0) + (before & 0x10)) > 0x50
-        fixed = jnp.where(fix_low, (value & 0xF0) | ((value + 6) & 15), value)
-        fixed = jnp.where(fix_high, (fixed + 0x60) & 0xFF, fixed)
-        arr_carry = jnp.where(ten, fix_high.astype(jnp.int32), (value >> 6) & 1)
-        arr_over = jnp.where(ten, before ^ value, value ^ (value << 1)) & 0x40
-        result = jnp.where(arr, jnp.where(ten, fixed, result), result)
-        carry = jnp.where(arr, arr_carry, carry)
-        over = jnp.where(arr, arr_over, over)
-    zero = jnp.where(tests, left & value, shown) == 0
-    nz = jnp.where(zero, ZERO, 0) | jnp.where(tests, value, shown) & NEGATIVE
-    p = (cpu.p & (INTERRUPT | DECIMAL)) | ALWAYS | carry | over
-    sets_nz = (now.field("nz") != 0) | tests
-    p = p | jnp.where(sets_nz, nz, cpu.p & (ZERO | NEGATIVE))
-    mask = pick(flag, (0, CARRY, CARRY, INTERRUPT, INTERRUPT, OVERFLOW, DECIMAL, 8))
-    raised = (flag == _FLAG["SEC"]) | (flag == _FLAG["SEI"]) | (flag == _FLAG["SED"])
-    p = jnp.where(raised, p | mask, p & ~mask)
-    p = jnp.where(now.field("to_p") != 0, data | ALWAYS, p)
+    # ARR: a rotate whose flags come from the adder.
+    arr = part("arr") != 0
+    before, shown = a & operand, jnp.where(arr, value, result)
+    fix_low = ((before & 15) + (before & 1)) > 5
+    fix_high = ((before & 0xF0) + (before & 0x10)) > 0x50
+    fixed = jnp.where(fix_low, (value & 0xF0) | ((value + 6) & 15), value)
+    fixed = jnp.where(fix_high, (fixed + 0x60) & 0xFF, fixed)
+    arr_carry = jnp.where(ten, fix_high.astype(jnp.int32), (value >> 6) & 1)
+    arr_over = jnp.where(ten, before ^ value, value ^ (value << 1)) & 0x40
+    result = jnp.where(arr, jnp.where(ten, fixed, result), result)
+    carry = jnp.where(arr, arr_carry, carry)
+    over = jnp.where(arr, arr_over, over)
+    nz = jnp.where(shown == 0, ZERO, 0) | (shown & NEGATIVE)
+    nz = jnp.where(part("odd_nz") != 0, nz, cpu.p & (ZERO | NEGATIVE))
+    p = (cpu.p & (INTERRUPT | DECIMAL)) | ALWAYS | carry | over | nz
     return value, result, p
-
-
-def execute(
-    cpu: Cpu, now: Instruction, data: Int, guard: Guard = always
-) -> tuple[Cpu, Outcome]:
-    """Carries out an instruction whose operand in memory, if any, is `data`."""
-    result = carry_out(cpu, now, data, guard, odd=False)
-    odd = is_odd(cpu, now)
-    return guard(
-        odd, lambda: carry_out(cpu, now, data, guard, odd=True), result, rare=True
-    )
 
 
 def is_odd(cpu: Cpu, now: Instruction) -> Bool:
@@ -384,74 +406,75 @@ def is_odd(cpu: Cpu, now: Instruction) -> Bool:
     return (now.field("odd") != 0) | in_tens
 
 
-def carry_out(
-    cpu: Cpu, now: Instruction, data: Int, guard: Guard, odd: bool
+def execute(
+    cpu: Cpu,
+    now: Instruction,
+    data: Int,
+    pushing: Bool | None = None,
+    table: Any = None,
+    guard: Guard = always,
 ) -> tuple[Cpu, Outcome]:
-    """`execute`, of instructions that are not odd if `odd` is False."""
+    """Carries out an instruction.
+
+    Args:
+      cpu: registers before.
+      now: the instruction, or a push of a queued byte, or nothing: see `turn`.
+      data: its operand in memory, if any.
+      pushing: whether it is such a push; None if nothing is queued.
+      table: `decode_table()`; None for instructions that are not `is_odd`.
+      guard: see `bits.Guard`.
+    """
     flow = now.field("flow")
     operand = jnp.where(now.field("immediate") != 0, now.immediate, data)
     a, x, y, s = cpu.a, cpu.x, cpu.y, cpu.s
-    source = now.field("source")
+    result, p = _compute(cpu, now, operand)
+    value = result
+    if table is not None:
+        value, result, p = guard(
+            is_odd(cpu, now),
+            lambda: jax.tree.map(
+                functools.partial(jnp.where, is_odd(cpu, now)),
+                _compute_odd(cpu, now, data, operand, table[now.opcode + 512]),
+                (value, result, p),
+            ),
+            (value, result, p),
+            rare=True,
+        )
 
-    other = operand
-    if odd:
-        mixed = (a | 0xEE) & operand
-        which = source - _UNDOCUMENTED
-        other = pick(which, (a & x, a & operand, s & operand, mixed, mixed & x))
-    value = pick(source, (operand, a, x, y, s, cpu.p | ALWAYS, other))
-    zero = jnp.where(value == 0, ZERO, 0)
-    kept = cpu.p & ~(ZERO | NEGATIVE) | ALWAYS
-    moved = jnp.where(now.field("nz") != 0, kept | zero | (value & NEGATIVE), cpu.p)
-    # Loads, stores, transfers, branches and jumps are done.
-    value, result, p = guard(
-        now.computes,
-        lambda: _compute(cpu, now, data, operand, value, odd),
-        (value, value, moved | ALWAYS),
-    )
-    p = jnp.where(flow == _FLOW["BRK"], p | INTERRUPT, p)
-    # Flags pushed by BRK are those before it sets I.
-    pushed_flags = cpu.p | ALWAYS
-
-    taken = (now.field("branch") != 0) & (
-        ((cpu.p >> now.field("branch_flag")) & 1) == now.field("branch_value")
-    )
+    bit = (cpu.p >> now.field("branch_flag")) & 1
+    taken = ((now.field("branch") >> bit) & 1) != 0
     distance = now.immediate - ((now.immediate & 0x80) << 1)
     branch = (now.next + distance) & 0xFFFF
     far = ((branch ^ now.next) & 0xFF00) != 0
     cycles = now.cycles + jnp.where(taken, jnp.where(far, 2, 1), 0)
     # JSR pushes the address of its last byte, RTS returns past it.
-    jumps = (flow != 0) & (flow != _FLOW["JAM"])
-    goal = jnp.where(flow == _FLOW["RTS"], (now.target + 1) & 0xFFFF, now.target)
-    pc = jnp.where(taken, branch, jnp.where(jumps, goal, now.next))
-    pc = jnp.where(flow == _FLOW["JAM"], cpu.pc, pc)
+    goal = (now.target + jnp.where(flow == _FLOW["RTS"], 1, 0)) & 0xFFFF
+    pc = jnp.where(taken, branch, jnp.where(flow != 0, goal, now.next))
 
     calls, breaks = flow == _FLOW["JSR"], flow == _FLOW["BRK"]
     back = jnp.where(calls, (now.next - 1) & 0xFFFF, now.next)
-    pushes = (now.field("push") != 0) | calls | breaks
-    queue = jnp.where(breaks, (2 << 16) | (pushed_flags << 8), 1 << 16) | (back & 0xFF)
-    s_next = s + jnp.where(now.field("pull") != 0, 1, 0) - jnp.where(pushes, 1, 0)
-    s_next = s_next + pick(flow, (0, 0, 0, 2, 2, 0))
+    # Flags pushed by BRK are those before it sets I.
+    flags = (cpu.p | ALWAYS) << 8
+    queue = jnp.where(breaks, 0x10000 | flags, 0x100) | (back & 0xFF)
+    queued = cpu.queued
+    if pushing is not None:
+        popped = cpu.queued >> 8
+        popped = jnp.where(popped == 1, 0, popped)
+        queued = jnp.where(pushing, popped, queued)
     outcome = Outcome(
-        jnp.where(pushes, STACK | s, now.address),
+        jnp.where(now.field("push") != 0, STACK | s, now.address),
         jnp.where(calls | breaks, back >> 8, value),
         now.writes,
     )
+    s_next = (s + now.field("stack")) & 0xFF
     cpu = Cpu(
         a=jnp.where(now.field("to_a") != 0, result, a),
         x=jnp.where(now.field("to_x") != 0, result, x),
         y=jnp.where(now.field("to_y") != 0, result, y),
-        s=jnp.where(now.field("to_s") != 0, result, s_next & 0xFF),
+        s=jnp.where(now.field("to_s") != 0, result, s_next),
         p=p,
         pc=pc,
         cycles=cpu.cycles + cycles,
-        queued=jnp.where(calls | breaks, queue, 0),
+        queued=jnp.where(calls | breaks, queue, queued),
     )
     return cpu, outcome
-
-
-def push(cpu: Cpu) -> tuple[Cpu, Outcome]:
-    """Pushes the next byte that a JSR or BRK left in the queue."""
-    left = (cpu.queued >> 16) - 1
-    queued = jnp.where(left > 0, (left << 16) | ((cpu.queued >> 8) & 0xFF), 0)
-    outcome = Outcome(STACK | cpu.s, cpu.queued & 0xFF, cpu.queued != 0)
-    return cpu._replace(s=(cpu.s - 1) & 0xFF, queued=queued), outcome

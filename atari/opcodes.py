@@ -1,12 +1,14 @@
 """The 6502's instruction set as a decode table of packed control words.
 
-One word an opcode, so that a console decodes with two table look-ups and a few shifts
+A few words an opcode, so that a console decodes with table look-ups and a few shifts
 instead of a 256-way branch, which lanes of a batch could not take together. Names,
 modes and cycle counts are those of the NMOS 6502 (MCS6500 Family Programming Manual,
 appendix B) and, for the undocumented opcodes, of "NMOS 6510 Unintended Opcodes"
 (groepaz, 2021).
 """
 
+import functools
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -62,15 +64,20 @@ _OTHER_CYCLES = {
     "LAXzp": 4,  # 3 on the chip; what the reference emulator takes
 }
 
-# First ALU stage: what is done to the operand. Second: what the register does with it.
+# How undocumented and decimal arithmetic is done: first what is done to the operand,
+# then what the register does with it.
 MODIFY = {"": 0, "ASL": 1, "LSR": 2, "ROL": 3, "ROR": 4, "INC": 5, "DEC": 6}
 ALU = {"": 0, "ORA": 1, "AND": 2, "EOR": 3, "ADC": 4, "SBC": 5, "CMP": 6, "BIT": 7}
-SOURCE = {"M": 0, "A": 1, "X": 2, "Y": 3, "S": 4, "P": 5}
+SOURCE = {"M": 0, "A": 1, "X": 2, "Y": 3, "S": 4, "P": 5, "Q": 6}  # Q: queued byte
 SOURCE |= {"AX": 8, "AM": 9, "SM": 10, "AEM": 11, "AEXM": 12}  # undocumented
 LEFT = {"A": 0, "X": 1, "Y": 2, "AX": 3}
 CARRY = {"": 0, "modify": 1, "alu": 2, "sign": 3}
-FLOW = {"": 0, "JMP": 1, "JSR": 2, "RTS": 3, "RTI": 4, "BRK": 5, "JAM": 6}
-FLAG = {"": 0, "CLC": 1, "SEC": 2, "CLI": 3, "SEI": 4, "CLV": 5, "CLD": 6, "SED": 7}
+FLOW = {"": 0, "JMP": 1, "JSR": 2, "RTS": 3, "RTI": 4, "BRK": 5}
+
+# All other arithmetic is one sum: of the register's and the operand's unlike bits, if
+# `merge`, their common bits `both` times, the carry if `carry_in`, and `constant`.
+_SUM = {"": (1, 0), "ORA": (1, 1), "AND": (0, 1), "EOR": (1, 0), "BIT": (0, 1)}
+_SUM |= {"ADC": (1, 2), "SBC": (1, 2), "CMP": (1, 2)}
 
 
 class _Do(NamedTuple):
@@ -146,11 +153,12 @@ def _semantics() -> dict[str, _Do]:
     return do
 
 
-# Name and width of every field: the first table's word, then the second's.
-FIELDS: tuple[dict[str, int], dict[str, int]] = (
+# Name and width of every field, lowest first: a row of the table each. Fields named in
+# `SIGNED` are their word's highest.
+FIELDS: tuple[dict[str, int], ...] = (
     {
         "cycles": 4,
-        "operands": 2,
+        "length": 2,  # bytes; 0 goes nowhere
         "index_x": 1,
         "index_y": 1,
         "zero_page": 1,
@@ -160,34 +168,58 @@ FIELDS: tuple[dict[str, int], dict[str, int]] = (
         "crossing": 1,  # one cycle more when indexing leaves the page
         "read": 1,
         "write": 1,
-        "push": 1,
+        "push": 1,  # what is written goes on the stack
         "pull": 1,
-        "branch": 1,
+        "branch": 2,  # 1 if the flag is clear, 2 if it is set
         "branch_flag": 3,  # bit number in P
-        "branch_value": 1,
         "flow": 3,
         "polls": 1,  # BNE and BPL, with which games wait for the timer
         "hard": 1,  # anything but to compute and to move a value to or from an address
+        "spare": 2,
+        "stack": 3,  # what is added to S
     },
+    # Flags are where P has them, so that this word is a mask for P.
     {
-        "source": 4,
-        "modify": 3,
-        "alu": 3,
-        "left": 2,
+        "take_c": 1,
+        "take_z": 1,
+        "drop_i": 1,
+        "drop_d": 1,
+        "merge": 1,
+        "bit": 1,  # N and V are the operand's
+        "take_v": 1,
+        "take_n": 1,
+        "set_c": 1,
+        "rotate": 1,  # the carry comes in above the operand
+        "set_i": 1,
+        "set_d": 1,
+        "source": 3,
+        "left": 2,  # 0 none, or a register
+        "shift": 2,  # to the left, but for one to the right
+        "invert": 1,
+        "both": 2,
+        "carry_in": 1,
         "to_a": 1,
         "to_x": 1,
         "to_y": 1,
         "to_s": 1,
         "to_p": 1,
-        "nz": 1,
-        "carry": 2,
-        "flag": 3,
-        "arr": 1,
-        "high": 1,  # value stored is masked by the address's high byte plus one
         "adds": 1,  # ADC, SBC and what contains them
         "odd": 1,  # arithmetic of the undocumented, that no game does in a loop
+        "constant": 2,
+    },
+    # Looked at if arithmetic is undocumented or decimal.
+    {
+        "odd_source": 4,
+        "odd_modify": 3,
+        "odd_alu": 3,
+        "odd_left": 2,
+        "odd_carry": 2,
+        "odd_nz": 1,
+        "arr": 1,
+        "high": 1,  # value stored is masked by the address's high byte plus one
     },
 )
+SIGNED = ("stack", "constant")
 _BRANCH_FLAG = {"PL": (7, 0), "MI": (7, 1), "VC": (6, 0), "VS": (6, 1)}
 _BRANCH_FLAG |= {"CC": (0, 0), "CS": (0, 1), "NE": (1, 0), "EQ": (1, 1)}
 
@@ -209,13 +241,20 @@ def fields(opcode: int) -> dict[str, int]:
     flow = FLOW.get(name, 0)
     branch = name[1:] if mode == "rel" else ""
     flag, value = _BRANCH_FLAG.get(branch, (0, 0))
-    stack = name in ("PHA", "PHP", "PLA", "PLP")
-    odd = name in ("ARR", "SHA", "SHX", "SHY", "SHS") or SOURCE[source] >= 8
+    pushes = name in ("PHA", "PHP", "JSR", "BRK")
+    pulls = name in ("PLA", "PLP", "RTI")
     pointer = mode in ("izx", "izy", "ind")
+    high = name in ("SHA", "SHX", "SHY", "SHS")
+    odd = SOURCE[source] >= 8 or do.left == "AX" or do.carry == "sign" or name == "ARR"
+    odd = odd or high or bool(do.modify and do.alu)
+    nz = do.nz if name in _semantics() else 0
+    moved = dict.fromkeys(("JSR", "BRK", "PHA", "PHP"), -1) | {"PLA": 1, "PLP": 1}
+    moved |= {"RTS": 2, "RTI": 3}
+    # BRK skips a byte; JAM stays where it is.
+    length = 0 if name == "JAM" else length + 1 + int(name == "BRK")
     return {
         "cycles": _OTHER_CYCLES.get(name, _OTHER_CYCLES.get(name + mode, cycles[kind])),
-        # BRK skips a byte.
-        "operands": length + int(name == "BRK"),
+        "length": length,
         "index_x": int(mode in ("zpx", "abx")),
         "index_y": int(mode in ("zpy", "aby", "izy")),
         "zero_page": int(mode in ("zp", "zpx", "zpy")),
@@ -225,48 +264,74 @@ def fields(opcode: int) -> dict[str, int]:
         "crossing": int(kind == 0 and mode in ("abx", "aby", "izy")),
         "read": do.read
         if (in_memory and mode != "imm") or name in ("PLA", "PLP")
-        else int(name == "RTI"),
-        "write": int(do.write and in_memory) | int(name in ("PHA", "PHP")),
-        "push": int(name in ("PHA", "PHP")),
-        "pull": int(name in ("PLA", "PLP", "RTI")),
-        "branch": int(mode == "rel"),
+        else int(name in ("RTI", "RTS")),
+        "write": int((do.write and in_memory) or pushes),
+        "push": int(pushes),
+        "pull": int(pulls),
+        "branch": 1 + value if mode == "rel" else 0,
         "branch_flag": flag,
-        "branch_value": value,
         "flow": flow,
         "polls": int(branch in ("NE", "PL")),
-        "hard": int(bool(flow or stack or odd or pointer)),
-        "source": SOURCE[source],
-        "modify": MODIFY[do.modify],
-        "alu": ALU[do.alu],
-        "left": LEFT[do.left],
+        "hard": int(bool(flow or pushes or pulls or odd or pointer or not length)),
+        "spare": 0,
+        "stack": moved.get(name, 0),
+        "take_c": int(bool(do.carry) or name == "CLC"),
+        "take_z": int(nz or do.alu == "BIT"),
+        "drop_i": int(name == "CLI"),
+        "drop_d": int(name == "CLD"),
+        # CLC and CLV take the flags of nothing.
+        "merge": 0 if name in ("CLC", "CLV") else _SUM[do.alu][0],
+        "bit": int(do.alu == "BIT"),
+        "take_v": int(do.alu in ("ADC", "SBC", "BIT") or name == "CLV"),
+        "take_n": int(nz or do.alu == "BIT"),
+        "set_c": int(name == "SEC"),
+        "rotate": int(do.modify == "ROR"),
+        "set_i": int(name in ("SEI", "BRK")),
+        "set_d": int(name == "SED"),
+        "source": SOURCE[source] & 7,
+        "left": 1 + "AXY".find(do.left) if do.alu else 0,
+        "shift": {"LSR": 0, "ROR": 0, "ASL": 2, "ROL": 2}.get(do.modify, 1),
+        "invert": int(do.alu in ("SBC", "CMP")),
+        "both": _SUM[do.alu][1],
+        "carry_in": int(do.alu in ("ADC", "SBC") or do.modify == "ROL"),
         "to_a": int("A" in do.to or mode == "acc"),
         "to_x": int("X" in do.to),
         "to_y": int("Y" in do.to),
         "to_s": int("S" in do.to),
         "to_p": int(name in ("PLP", "RTI")),
-        "nz": do.nz if name in _semantics() else 0,
-        "carry": CARRY[do.carry],
-        "flag": FLAG.get(name, 0),
-        "arr": int(name == "ARR"),
-        "high": int(name in ("SHA", "SHX", "SHY", "SHS")),
         "adds": int(do.alu in ("ADC", "SBC")),
         "odd": int(odd),
+        "constant": {"INC": 1, "DEC": -1}.get(do.modify, int(do.alu == "CMP")),
+        "odd_source": SOURCE[source],
+        "odd_modify": MODIFY[do.modify],
+        "odd_alu": ALU[do.alu],
+        "odd_left": LEFT[do.left],
+        "odd_carry": CARRY[do.carry],
+        "odd_nz": nz,
+        "arr": int(name == "ARR"),
+        "high": int(high),
     }
 
 
+PUSHING = {"write": 1, "push": 1, "hard": 1, "stack": -1, "shift": 1, "merge": 1}
+PUSHING |= {"source": SOURCE["Q"]}
+"""Fields of what pushes the next queued byte, as if that were an instruction."""
+
+
+def pack(values: Mapping[str, int]) -> list[int]:
+    """The words of some fields, each an int32; fields that are absent are 0."""
+    words = [0] * len(FIELDS)
+    for name, (row, shift, mask) in layout().items():
+        words[row] |= (values.get(name, 0) & mask) << shift
+    return np.array(words, np.uint32).view(np.int32).tolist()
+
+
 def tables() -> np.ndarray:
-    """The packed decode words, int32[2, 256]: one row for each part of `FIELDS`."""
-    words = np.zeros((2, 256), np.int32)
-    for opcode in range(256):
-        values = fields(opcode)
-        for row, layout in enumerate(FIELDS):
-            shift = 0
-            for name, width in layout.items():
-                words[row, opcode] |= values[name] << shift
-                shift += width
-    return words
+    """The packed decode words, int32[3, 256]: one row for each part of `FIELDS`."""
+    return np.array([pack(fields(opcode)) for opcode in range(256)], np.int32).T
 
 
+@functools.cache
 def layout() -> dict[str, tuple[int, int, int]]:
     """Row, shift and mask of every field, to take the words of `tables` apart."""
     places = {}

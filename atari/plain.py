@@ -65,7 +65,7 @@ def instruct(
         return memory.read(cartridge.locate(cart, mapper, address))
 
     data = guard(now.reads, lambda: peek(now.address), 0)
-    after, out = cpus.carry_out(cpu, now, data, guard, odd=False)
+    after, out = cpus.execute(cpu, now, data)
     in_ram = (out.address & 0x80) != 0
     memory.write(out.address & 0x7F, out.value, out.where & in_ram)
     out = out._replace(where=out.where & ~in_ram)

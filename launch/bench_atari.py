@@ -8,10 +8,10 @@ far from each other. Examples:
     python -m launch.bench_atari --games=pong,breakout --num_envs=1024,16384
     python -m launch.bench_atari --games=twenty --num_envs=16384 --ale_envs=0
 
-The second is twenty common games, with their median as a row. Expected: half a minute a game
-for compiling its sizes side by side, more on a CPU, where --num_envs=64 is enough.
-Prints a table (ms are those of a step of all) and one JSON line a row, with device and
-versions.
+The second is twenty common games, with their median as a row. Expected: half a minute
+a game for compiling its sizes side by side, more on a CPU, where --num_envs=64 is
+enough. Prints one JSON line a row, with device and versions, and a table (ms are those
+of a step of all).
 """
 
 import concurrent.futures

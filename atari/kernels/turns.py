@@ -252,6 +252,7 @@ def _any_step(
 
     turn = bus.instruct(
         cart,
+        machine.table,
         machine.memory,
         core,
         fetched,
