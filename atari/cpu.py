@@ -61,7 +61,7 @@ class Cpu(NamedTuple):
 class Code(NamedTuple):
     """An instruction's bytes; operands it has not are 0."""
 
-    words: tuple[Int, Int]  # of the decode table, the first two
+    words: tuple[Int, ...]  # of the decode table, the first two
     opcode: Int
     first: Int
     second: Int
@@ -80,7 +80,7 @@ class Code(NamedTuple):
 class Instruction(NamedTuple):
     """An instruction with its operand's address."""
 
-    words: tuple[Int, Int]  # of the decode table
+    words: tuple[Int, ...]  # of the decode table
     opcode: Int
     address: Int
     immediate: Int
@@ -144,7 +144,7 @@ def fetch(
     # The reset vector of Star Gunner is 0, and so its first instruction is a BRK.
     in_tia = (cpu.pc & 0x1080) == 0
     opcode = jnp.where(in_tia, (cpu.pc >> 8) & 0x3F, opcode)
-    opcode, words = settle((opcode, (table[opcode], table[opcode + 256])))
+    opcode, words = settle((opcode, _words(table, opcode)))
     one, two = (_field(words, "length") > count for count in (1, 2))
     first, mapper = read(mapper, (cpu.pc + 1) & 0xFFFF, one)
     held = mapper
@@ -153,6 +153,18 @@ def fetch(
     )
     first, second = settle((first, second))
     return Code(words, opcode, first, jnp.where(two, second, 0)), mapper
+
+
+def _words(table: Any, opcode: Int) -> tuple[Int, Int]:
+    return table[opcode], table[opcode + 256]
+
+
+def decode(table: Any, word: Int) -> Code:
+    """The instruction whose bytes are in a word, the opcode lowest."""
+    opcode = word & 0xFF
+    words = _words(table, opcode)
+    second = jnp.where(_field(words, "length") > 2, (word >> 16) & 0xFF, 0)
+    return Code(words, opcode, (word >> 8) & 0xFF, second)
 
 
 def turn(code: Code, starts: Bool, pushing: Bool) -> Code:
@@ -199,32 +211,39 @@ def aim(
     flow = part("flow")
 
     # A word from memory: an indirect address, a pulled PC, or BRK's vector.
-    pointer = part("pointer") != 0
-    pulls = (flow == _FLOW["RTS"]) | (flow == _FLOW["RTI"])
+    pointer, pulled = part("pointer") != 0, part("pull") != 0
     breaks = flow == _FLOW["BRK"]
-    follows = pointer | pulls | breaks
-    # PLA and PLP look at the top of the stack before they move it. Games that pull
-    # from the TIA (Alien) see that byte on the bus.
-    pulled = part("pull") != 0
-    peeks = pulled & ~pulls
-    before = mapper
+    above = part("stack")
+    in_ram = (pointer & (flow == 0)) | (above > 0)
 
-    def follow() -> tuple[Int, Int, Any]:
-        at = jnp.where(part("pointer_x") != 0, (first + cpu.x) & 0xFF, word)
+    def follow() -> tuple[Int, Int]:
+        index = jnp.where(part("pointer_x") != 0, cpu.x, 0)
+        # PLA and PLP look at the top of the stack before they move it. Games that pull
+        # from the TIA (Alien) see that byte on the bus.
+        top = STACK | ((cpu.s + above - 1) & 0xFF)
+        at = jnp.where(above > 0, top, (first + index) & 0xFF)
+        low, _ = read(mapper, at, in_ram)
+        high, _ = read(mapper, (at & STACK) | ((at + 1) & 0xFF), in_ram)
+        return low, high
+
+    low, high = guard(in_ram, follow, (0, 0))
+    elsewhere = breaks | (pointer & (flow == _FLOW["JMP"]))
+    before, near = mapper, (low, high)
+
+    def jump() -> tuple[Int, Int, Any]:
         # JMP (xxFF) takes its high byte from the same page.
-        same_page = (at & 0xFF00) | ((at + 1) & 0xFF)
-        high_at = jnp.where(flow == _FLOW["JMP"], same_page, at + 1)
-        pull = cpu.s + jnp.where(flow == _FLOW["RTI"], 2, 1)
-        at = jnp.where(pulls, STACK | (pull & 0xFF), at)
-        high_at = jnp.where(pulls, STACK | ((pull + 1) & 0xFF), high_at)
-        at = jnp.where(breaks, 0xFFFE, at)
-        high_at = jnp.where(breaks, 0xFFFF, high_at)
-        at = jnp.where(peeks, STACK | cpu.s, at)
-        low, mapper = read(before, at, follows | peeks)
-        high, mapper = read(mapper, high_at, follows)
+        same_page = (word & 0xFF00) | ((word + 1) & 0xFF)
+        at = jnp.where(breaks, 0xFFFE, word)
+        low, mapper = read(before, at, elsewhere)
+        at = jnp.where(breaks, 0xFFFF, same_page)
+        high, mapper = read(mapper, at, elsewhere)
+        low, high = (
+            jnp.where(elsewhere, new, old)
+            for new, old in zip((low, high), near, strict=True)
+        )
         return low, high, mapper
 
-    low, high, mapper = guard(follows | peeks, follow, (0, 0, before))
+    low, high, mapper = guard(elsewhere, jump, (low, high, before), rare=True)
     low, high = settle((low, high))
     pointed = low | (high << 8)
 
@@ -234,16 +253,18 @@ def aim(
     address = jnp.where(pulled, STACK | ((cpu.s + 1) & 0xFF), address)
     # RTS reads the byte before the one it returns to.
     address = jnp.where(flow == _FLOW["RTS"], pointed, address)
+    peeks = pulled & (flow == 0)
     noise = jnp.where(peeks, low, now.noise)
+    aside = (flow == _FLOW["RTS"]) | (flow == _FLOW["RTI"]) | breaks
     now = now._replace(
         address=address,
         noise=jnp.where(pointer, high, noise),
-        target=jnp.where(follows & ~pointer, pointed, address),
+        target=jnp.where(aside, pointed, address),
     )
     return now, mapper
 
 
-def _indexed(cpu: Cpu, words: tuple[Int, Int], base: Int) -> Int:
+def _indexed(cpu: Cpu, words: tuple[Int, ...], base: Int) -> Int:
     part = functools.partial(_field, words)
     index = jnp.where(part("index_x") != 0, cpu.x, 0)
     index = jnp.where(part("index_y") != 0, cpu.y, index)

@@ -59,9 +59,8 @@ class _Plan(NamedTuple):
 
 def _kernel(plan: _Plan, tree: Any, *refs: Any) -> None:
     """Runs a frame of a program's consoles."""
-    table_ref, display_ref, _, _, _, memory_ref, pictures_ref, rows_ref, notes_ref = (
-        refs
-    )
+    table_ref, display_ref, code_ref = refs[:3]
+    memory_ref, pictures_ref, rows_ref, notes_ref = refs[-4:]
     program = pl.program_id(0)
     within = jnp.arange(plan.lanes, dtype=jnp.int32)
     lane = program * plan.lanes + within
@@ -95,8 +94,10 @@ def _kernel(plan: _Plan, tree: Any, *refs: Any) -> None:
         drawn = (pictures_ref, 2 * lane + front, plan.height)
         screen = ByteScreen(*drawn, plan.interpret) if alone else Screen(*drawn)
     guard = functools.partial(turns.guard_of, plan.lanes < LANES)
-    table = Table(table_ref)
-    machine = Machine(cart, table, memory, notes, inputs, guard, alone)
+    table, code = Table(table_ref), None
+    if turns.listed(plan.known, plan.dpc):
+        code = Table(code_ref)
+    machine = Machine(cart, table, code, memory, notes, inputs, guard, alone)
 
     mapper = core.mapper
     if cartridge.fixed(plan.known):
@@ -208,7 +209,10 @@ def run(
         if lanes == 1:
             pictures = lax.bitcast_convert_type(pictures, jnp.uint8)
         pictures = pictures.reshape(-1 if lanes == 1 else (2 * size, -1))
-    fixed = [cpus.decode_table(), display.reshape(-1)]
+    code = jnp.zeros(1, jnp.int32)
+    if turns.listed(known, plan.dpc):
+        code = turns.instructions(cart.rom)
+    fixed = [cpus.decode_table(), display.reshape(-1), code]
     changed = [memory, pictures, jnp.stack(leaves)]
     like = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in changed]
     notes = jax.ShapeDtypeStruct((size * NOTES,), jnp.int32)

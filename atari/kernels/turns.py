@@ -1,5 +1,6 @@
 """Turns of the CPU and of the beam, of which the kernel's frame is made."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ NOTES = 128
 
 # A note is the write's cycle since the turn began, its register and its value.
 _CYCLE, _REGISTER = 15, 8
+_SWITCHES = 0xFD0  # further up an access may switch banks
 _REACH = 1 << 14  # cycles after which no loop is skipped, so that a write's cycle fits
 _LAST = tias.WAIT + 1  # stands for no register: the beam comes to the last access
 _DROPPED = (tias.VSYNC, tias.WSYNC, 0x03, *range(0x15, 0x1B), *range(0x2D, 0x40))
@@ -29,6 +31,7 @@ class Machine(NamedTuple):
 
     cart: Cartridge
     table: Any  # a `Table`, to which the CPU is an array
+    code: Any  # a `Table` of `instructions`, or None
     memory: Bytes
     notes: Notes
     inputs: Inputs
@@ -132,13 +135,12 @@ def run_ahead(machine: Machine, tia: tias.Tia, base: Int, ahead: Ahead) -> Ahead
       base: cycle at which the turn began.
       ahead: what the turn carries.
     """
-    cart, guard = machine.cart, machine.guard
+    cart = machine.cart
     core = ahead.core._replace(tia=with_seen(tia, ahead.seen))
     fixed = core.mapper is None
     if fixed:
         core = core._replace(mapper=cartridge.reset(cart))
-    read = bus.reader(cart, machine.memory)
-    fetched = cpus.fetch(core.cpu, machine.table, core.mapper, read, guard=guard)
+    fetched = _fetch(machine, core)
     if not machine.alone:
         return typed(_any_step(machine, core, fetched, base, ahead), ahead)
     code, mapper = fetched
@@ -153,6 +155,40 @@ def run_ahead(machine: Machine, tia: tias.Tia, base: Int, ahead: Ahead) -> Ahead
         lambda: typed(_plain_step(machine, core, now, mapper, base, ahead), ahead),
         lambda: typed(_any_step(machine, core, fetched, base, ahead), ahead),
     )
+
+
+def instructions(rom: jax.Array) -> jax.Array:
+    """What begins at each byte of an image, as one word, for `cpu.decode`: int32[N]."""
+    byte = rom.astype(jnp.int32)
+    return byte | (jnp.roll(byte, -1) << 8) | (jnp.roll(byte, -2) << 16)
+
+
+def listed(numbers: tuple[int, ...] | None, dpc: bool) -> bool:
+    """Whether `instructions` can stand for a cartridge, whose numbers are known."""
+    if numbers is None or dpc:
+        return False
+    named = dict(zip(cartridge.NUMBERS, numbers, strict=True))
+    return not (named["sliced"] or named["superchip"])
+
+
+def _fetch(machine: Machine, core: Any) -> tuple[cpus.Code, Any]:
+    """`cpu.fetch`, by one look-up where no access switches banks."""
+    cart, cpu, mapper = machine.cart, core.cpu, core.mapper
+
+    def fetch() -> tuple[cpus.Code, Any]:
+        read = bus.reader(cart, machine.memory)
+        return cpus.fetch(cpu, machine.table, mapper, read, guard=machine.guard)
+
+    if machine.code is None:
+        return fetch()
+    near = ((cpu.pc & 0x1000) != 0) & ((cpu.pc & 0xFFF) < _SWITCHES)
+    at = cartridge.locate(cart, mapper, cpu.pc) - cartridge.RAM_SIZE
+    quick = cpus.decode(machine.table, machine.code[jnp.where(near, at, 0)]), mapper
+
+    def merged() -> Any:
+        return jax.tree.map(functools.partial(jnp.where, near), quick, fetch())
+
+    return machine.guard(~near, merged, quick, rare=True)
 
 
 def _plain_step(
