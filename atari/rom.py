@@ -164,7 +164,7 @@ surround 4d7517ae69f95cfbc053be01312b7dba 2K swapports history
 tennis 42cdd6a9e42a3639e190722b8ea3fc51 2K
 tetris b0e1ee07fbc73493eac5651a52f90f00 2K
 tic_tac_toe_3d 0db4f4150fecf77e4ce72ca4d04c052f 2K
-time_pilot fc2104dd2dadf9a6176c1c1c8f87ced9 F8
+time_pilot fc2104dd2dadf9a6176c1c1c8f87ced9 F8 history
 trondead fb27afe896e7c928089307b32e5642ee 4K
 turmoil 7a5463545dfb2dcfdafa6074b2f2c15e 4K
 tutankham 085322bae40d904f53bdcc56df0593fc E0
