@@ -16,13 +16,13 @@ from typing import Any, NamedTuple
 import jax
 from jax import lax, numpy as jnp
 
-from atari import cartridge, cpu as cpus
-from atari.bits import Bool, Int
+from atari import cartridge, cpu as cpus, tia as tias
+from atari.bits import Int
 from atari.bus import Inputs
 from atari.cartridge import Cartridge
 from atari.console import State
 from atari.kernels import turns
-from atari.kernels.memory import Bytes, ByteScreen, Notes, Screen, Table
+from atari.kernels.memory import Bytes, ByteScreen, Notes, Rows, Screen, Table
 from atari.kernels.turns import NOTES, Ahead, Machine, any_of
 
 try:
@@ -66,14 +66,10 @@ def _kernel(plan: _Plan, tree: Any, *refs: Any) -> None:
     lane = program * plan.lanes + within
     image = lane if plan.images > 1 else lane * 0
 
-    # One load in a loop: the compiler's time grows with the places that touch memory.
-    def load(row: Int, values: tuple[Int, ...]) -> tuple[Int, ...]:
-        loaded = triton.load(rows_ref.at[row, lane])
-        return tuple(jnp.where(row == k, loaded, old) for k, old in enumerate(values))
-
-    size = tree.num_leaves
-    values = lax.fori_loop(0, size, load, (lane * 0,) * size)
-    core, inputs, front, numbers = tree.unflatten(values)
+    # Visibly far from overflow, so that rows' offsets go into instructions.
+    rows = Rows(rows_ref, lane & 0xFFFFFF)
+    of_cpu, of_tia, _, others = tree.unflatten(range(tree.num_leaves))
+    inputs, front, numbers = rows.load(others)
     if plan.known is not None:
         numbers = [jnp.full(lane.shape, value, jnp.int32) for value in plan.known]
     rom: Any = None  # which is in memory
@@ -99,42 +95,36 @@ def _kernel(plan: _Plan, tree: Any, *refs: Any) -> None:
         code = Table(code_ref)
     machine = Machine(cart, table, code, memory, notes, inputs, guard, alone)
 
-    mapper = core.mapper
-    if cartridge.fixed(plan.known):
-        core = turns.without(core, "mapper")
+    # What the other chip's turn does not need stays in memory meanwhile: registers are
+    # what bounds how many consoles a multiprocessor holds.
+    seen_rows, unseen_rows = turns.seen_of(of_tia), list(of_tia)[len(turns.SEEN) :]
 
-    def more(carry: tuple[Any, Int, Int]) -> Bool:
-        core, _, waits = carry
-        return any_of(turns.can_go(core, waits) | (waits != 0))
-
-    def turn(carry: tuple[Any, Int, Int]) -> tuple[Any, Int, Int]:
-        core, last, waited = carry
+    def turn(carry: tuple[Int, Int]) -> tuple[Int, Int]:
+        state, last = carry
+        core, tia = rows.load(of_cpu), tias.Tia(*rows.load(list(of_tia)))
         base = core.cpu.cycles
         zero = base * 0
-        tia, seen = core.tia, turns.seen_of(core.tia)
-        ahead = Ahead(turns.without(core, "tia"), seen, zero, last, zero, waited)
+        ahead = Ahead(core, turns.seen_of(tia), zero, last, zero, state & 1)
         step = functools.partial(turns.run_ahead, machine, tia, base)
         _, ahead = lax.while_loop(
             lambda c: (c[0] < NOTES) & any_of(turns.can_go(c[1].core, c[1].waits)),
             lambda c: (c[0] + 1, step(c[1])),
             (jnp.int32(0), ahead),
         )
+        rows.store(of_cpu, ahead.core)
+        goes = jnp.where(turns.can_go(ahead.core, ahead.waits), 2, 0)
+        tia = tias.Tia(*rows.load(list(of_tia)))
+        rows.store(seen_rows, ahead.seen)
         tia = turns.beam_turn(machine, screen, tia, base, ahead)
-        core = ahead.core._replace(tia=turns.with_seen(tia, ahead.seen))
-        return core, ahead.last, ahead.waits
+        rows.store(unseen_rows, list(tia)[len(turns.SEEN) :])
+        return goes | ahead.waits, ahead.last
 
-    core, *_ = lax.while_loop(more, turn, (core, lane * 0 - 1, lane * 0))
-    core = core._replace(mapper=mapper if core.mapper is None else core.mapper)
-    leaves = jax.tree.leaves(core)
-
-    def store(row: Int, none: Int) -> Int:
-        value = leaves[0]
-        for k, leaf in enumerate(leaves):
-            value = jnp.where(row == k, leaf, value)
-        triton.store(rows_ref.at[row, lane], value)
-        return none
-
-    lax.fori_loop(0, len(leaves), store, jnp.int32(0))
+    goes = jnp.where(turns.can_go(rows.load(of_cpu), lane * 0), 2, 0)
+    state, last = lax.while_loop(
+        lambda carry: any_of(carry[0] != 0), turn, (goes, lane * 0 - 1)
+    )
+    # Triton's compiler stumbles over a loop of which nothing is used.
+    notes.put(lane * 0, state + last, lane >= 0)
 
 
 def _pad(tree: Any, extra: int) -> Any:
@@ -197,9 +187,11 @@ def run(
         lanes=lanes,
         interpret=interpret,
     )
-    leaves, tree = jax.tree.flatten(
-        (state.core, inputs, state.front, [] if known else numbers)
-    )
+    others = inputs, state.front, [] if known else numbers
+    changes, mapper = turns.without(state.core, "tia"), None
+    if cartridge.fixed(known):
+        changes, mapper = turns.without(changes, "mapper"), state.core.mapper
+    leaves, tree = jax.tree.flatten((changes, state.core.tia, mapper, others))
     ram = state.ram.reshape(programs, lanes, cartridge.RAM_SIZE).swapaxes(1, 2)
     memory = jnp.concatenate([cart.rom.reshape(-1), ram.reshape(-1)])
     display = jnp.zeros(1, jnp.uint8) if cart.display is None else cart.display
@@ -227,7 +219,8 @@ def run(
     )(*fixed, *changed)
     ram = memory[cart.rom.size :].reshape(programs, cartridge.RAM_SIZE, lanes)
     ram = ram.swapaxes(1, 2).reshape(-1, cartridge.RAM_SIZE)
-    core, *_ = jax.tree.unflatten(tree, list(rows))
+    core, tia, mapper, _ = jax.tree.unflatten(tree, list(rows))
+    core = core._replace(tia=tia, mapper=core.mapper if mapper is None else mapper)
     screens = state.screens
     if render:
         if lanes == 1:

@@ -51,6 +51,45 @@ class Bytes:
 
 
 @dataclasses.dataclass(frozen=True)
+class Rows:
+    """Values in rows, with consoles innermost.
+
+    One place loads or stores all, in a loop: the compiler's time grows with the places
+    that touch memory.
+    """
+
+    ref: Any
+    lane: Int
+
+    def load(self, places: Any) -> Any:
+        """Values for a tree of row numbers that follow one another."""
+        rows, tree = jax.tree.flatten(places)
+
+        def load(row: Int, values: tuple[Int, ...]) -> tuple[Int, ...]:
+            loaded = triton.load(self.ref.at[row, self.lane])
+            return tuple(
+                jnp.where(row == own, loaded, old)
+                for own, old in zip(rows, values, strict=True)
+            )
+
+        start = (self.lane * 0,) * len(rows)
+        return tree.unflatten(lax.fori_loop(rows[0], rows[-1] + 1, load, start))
+
+    def store(self, places: Any, values: Any) -> None:
+        """Puts a tree of values into rows that follow one another."""
+        rows, leaves = jax.tree.leaves(places), jax.tree.leaves(values)
+
+        def store(row: Int, none: Int) -> Int:
+            value = leaves[0]
+            for own, leaf in zip(rows, leaves, strict=True):
+                value = jnp.where(row == own, leaf, value)
+            triton.store(self.ref.at[row, self.lane], value)
+            return none
+
+        lax.fori_loop(rows[0], rows[-1] + 1, store, jnp.int32(0))
+
+
+@dataclasses.dataclass(frozen=True)
 class Notes:
     """The writes noted, by number with lanes innermost."""
 

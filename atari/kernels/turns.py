@@ -58,17 +58,18 @@ class Behind(NamedTuple):
     strips: Any  # `Strips` still to be drawn, if consoles are alone
 
 
-_SEEN = ("vblank", "vsync_end", "dump_end")
+SEEN = ("vblank", "vsync_end", "dump_end")
+"""The first fields of a TIA, which the CPU changes."""
 
 
 def seen_of(tia: tias.Tia) -> tuple[Int, ...]:
     """What the CPU changes and sees of a TIA at once."""
-    return tuple(getattr(tia, name) for name in _SEEN)
+    return tuple(getattr(tia, name) for name in SEEN)
 
 
 def with_seen(tia: tias.Tia, seen: tuple[Int, ...]) -> tias.Tia:
     """A TIA with what `seen_of` gives."""
-    return tia._replace(**dict(zip(_SEEN, seen, strict=True)))
+    return tia._replace(**dict(zip(SEEN, seen, strict=True)))
 
 
 def without(core: Any, name: str) -> Any:
