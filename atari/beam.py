@@ -315,7 +315,7 @@ def draw(line: Tia, end: Int, x: Int, guard: Guard = always) -> tuple[Pixels, In
         players = player0 | player1
         return players, player0 | ((ball | field) & ~players), found
 
-    players, first, found = guard(lit != 0, drawn, (none, none, 0))
+    players, first, found = guard(lit != 0, drawn, (none, none, 0), rare=True)
     colours = (line.colubk, line.colupf, line.colup0, line.colup1)
     pixels = Pixels(
         row=line.row,

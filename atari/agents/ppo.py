@@ -37,6 +37,7 @@ class Config:
       entropy: Weight of the policy's entropy.
       max_grad_norm: Longer gradients are shortened.
       network: One of `network.TORSOS`.
+      norm: Layer normalisation, which keeps rectifiers from dying at high rates.
       bfloat16: Compute in bfloat16.
       bank: Reset games to start from.
       stagger: Steps within which the first games start, so that they differ.
@@ -56,6 +57,7 @@ class Config:
     entropy: float = 0.01
     max_grad_norm: float = 0.5
     network: str = "nature"
+    norm: bool = False
     bfloat16: bool = True
     bank: int = 64
     stagger: int = 128
@@ -82,7 +84,7 @@ def make(config: Config, env: Environment, axis_name: str | None = None) -> Agen
       >>> state = jax.jit(agent.init)(key)  # doctest: +SKIP
       >>> state, metrics = jax.jit(agent.update)(state)  # doctest: +SKIP
     """
-    torso = network.torso(config.network, bfloat16=config.bfloat16)
+    torso = network.torso(config.network, norm=config.norm, bfloat16=config.bfloat16)
     module = network.ActorCritic(torso, env.num_actions)
     apply: Callable[..., Any] = module.apply
     batches = config.num_envs * config.steps // config.minibatch

@@ -73,7 +73,9 @@ class Rows:
             )
 
         start = (self.lane * 0,) * len(rows)
-        return tree.unflatten(lax.fori_loop(rows[0], rows[-1] + 1, load, start))
+        return jax.tree.unflatten(
+            tree, lax.fori_loop(rows[0], rows[-1] + 1, load, start)
+        )
 
     def store(self, places: Any, values: Any) -> None:
         """Puts a tree of values into rows that follow one another."""
@@ -130,8 +132,11 @@ class Screen:
             triton.store(here, beam.paint(pixels, word, old), mask=partly)
             return none
 
-        # Code unrolled would be faster to run but slow to compile.
-        lax.fori_loop(0, beam.WINDOW // 4, put, jnp.int32(0))
+        # A number of turns that the compiler cannot foresee: fully unrolled, the loop
+        # takes the registers of a third more consoles.
+        some = inside & (pixels.valid != 0)
+        turns = jnp.where(some, beam.WINDOW // 4, 0).max()
+        lax.fori_loop(0, turns, put, jnp.int32(0))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -376,7 +376,7 @@ def catch_up(
         )
         return written
 
-    written = typed(guard(there & ~wait, write, moved), tia)
+    written = typed(guard(there & ~wait, write, moved, rare=True), tia)
     if kept is not None:
         clears = there & (register == tias.CXCLR)
         kept = kept._replace(cleared=jnp.where(clears, kept.number, kept.cleared))
