@@ -35,6 +35,7 @@ RAM_SIZE = 256  # the console's 128 bytes, then a Superchip's
 
 # A physical index below RAM_SIZE is RAM; the image follows it.
 _NO_HOTSPOT = 0x4000
+SWITCHES = 0xFD0  # offset in 4 KB from which on an access may switch banks
 _BANKED = {"F8": (0x1FF8, 2, 1), "F6": (0x1FF6, 4, 0), "DPC": (0x1FF8, 2, 1)}
 # 6502 code that only appears in images of the kind; after the MESS project's lists.
 _E0_CODE = ("8DE01F", "8DE05F", "8DE9FF", "ADE9FF", "ADEDFF", "ADF3BF")
@@ -72,10 +73,19 @@ def known(cart: Cartridge) -> tuple[int, ...] | None:
 
 def fixed(numbers: tuple[int, ...] | None) -> bool:
     """Whether `known` numbers tell that nothing of the mapper ever changes."""
+    return _lacks(numbers, "banks", "sliced")
+
+
+def listed(numbers: tuple[int, ...] | None) -> bool:
+    """Whether `known` numbers tell that code stands in the image as it is fetched."""
+    return _lacks(numbers, "sliced", "superchip")
+
+
+def _lacks(numbers: tuple[int, ...] | None, *names: str) -> bool:
     if numbers is None:
         return False
     named = dict(zip(NUMBERS, numbers, strict=True))
-    return not (named["banks"] or named["sliced"])
+    return not any(named[name] for name in names)
 
 
 class Dpc(NamedTuple):

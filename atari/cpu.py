@@ -412,10 +412,11 @@ def execute(
     result, p = _compute(cpu, now, operand)
     value = result
     if table is not None:
+        odd = is_odd(cpu, now)
         value, result, p = guard(
-            is_odd(cpu, now),
+            odd,
             lambda: jax.tree.map(
-                functools.partial(jnp.where, is_odd(cpu, now)),
+                functools.partial(jnp.where, odd),
                 _compute_odd(cpu, now, data, operand, table[now.opcode + 512]),
                 (value, result, p),
             ),

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from jax import numpy as jnp
 
 from atari.bits import Bool, Int
+from atari.cartridge import SWITCHES
 from atari.cpu import NEGATIVE, ZERO, Cpu, Instruction
 from atari.riot import Riot
 
 _BACK = 0xFB  # from behind the branch to before the load
 _LDA, _LDX, _LDY = 0xAD, 0xAE, 0xAC  # absolute
-_SAFE = 0xFD0  # further up an access may switch banks
 
 
 def may_wait(now: Instruction, cpu: Cpu) -> Bool:
@@ -54,7 +54,7 @@ def wait(
     address = read(cpu.pc + 1) | (read(cpu.pc + 2) << 8)
     loads = (opcode == _LDA) | (opcode == _LDX) | (opcode == _LDY)
     polls = loads & ((address & 0x1285) == 0x0284)
-    polls &= ((cpu.pc & 0x1000) != 0) & ((cpu.pc & 0xFFF) < _SAFE)
+    polls &= ((cpu.pc & 0x1000) != 0) & ((cpu.pc & 0xFFF) < SWITCHES)
 
     # A turn reads the timer after the load's four cycles. It goes on above zero, or
     # while bit 7 is clear.

@@ -208,7 +208,10 @@ def rows() -> list[dict[str, Any]]:
                 row["device"] = f"{os.cpu_count()} CPU cores"
             found.append(row)
             tell(row)
-    return found + medians(found) if len(names) > 1 else found
+    middle = medians(found) if len(names) > 1 else []
+    for row in middle:
+        tell(row)
+    return found + middle
 
 
 def medians(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -219,9 +222,7 @@ def medians(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
         values = ("frames_per_second", "slowest", "fastest", "compile_seconds")
         middle = {key: statistics.median(row[key] for row in same) for key in values}
         name = f"median of {len(same)}"
-        row = {"game": name, "system": "atari", "num_envs": size, **middle}
-        rows.append(row)
-        tell(row)
+        rows.append({"game": name, "system": "atari", "num_envs": size, **middle})
     return rows
 
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import jax
 from jax import lax, numpy as jnp
 
-from atari import cartridge, cpu as cpus, tia as tias
+from atari import cartridge, cpu as cpus
 from atari.bits import Int
 from atari.bus import Inputs
 from atari.cartridge import Cartridge
@@ -53,6 +53,7 @@ class _Plan(NamedTuple):
     images: int  # 1, or one a console
     height: int  # of the pictures; 0 draws none
     dpc: bool
+    listed: bool  # whether there are `turns.instructions`
     lanes: int  # consoles of a program
     interpret: bool
 
@@ -91,7 +92,7 @@ def _kernel(plan: _Plan, tree: Any, *refs: Any) -> None:
         screen = ByteScreen(*drawn, plan.interpret) if alone else Screen(*drawn)
     guard = functools.partial(turns.guard_of, plan.lanes < LANES)
     table, code = Table(table_ref), None
-    if turns.listed(plan.known, plan.dpc):
+    if plan.listed:
         code = Table(code_ref)
     machine = Machine(cart, table, code, memory, notes, inputs, guard, alone)
 
@@ -101,7 +102,7 @@ def _kernel(plan: _Plan, tree: Any, *refs: Any) -> None:
 
     def turn(carry: tuple[Int, Int]) -> tuple[Int, Int]:
         state, last = carry
-        core, tia = rows.load(of_cpu), tias.Tia(*rows.load(list(of_tia)))
+        core, tia = rows.load(of_cpu), rows.load(of_tia)
         base = core.cpu.cycles
         zero = base * 0
         ahead = Ahead(core, turns.seen_of(tia), zero, last, zero, state & 1)
@@ -113,7 +114,7 @@ def _kernel(plan: _Plan, tree: Any, *refs: Any) -> None:
         )
         rows.store(of_cpu, ahead.core)
         goes = jnp.where(turns.can_go(ahead.core, ahead.waits), 2, 0)
-        tia = tias.Tia(*rows.load(list(of_tia)))
+        tia = rows.load(of_tia)
         rows.store(seen_rows, ahead.seen)
         tia = turns.beam_turn(machine, screen, tia, base, ahead)
         rows.store(unseen_rows, list(tia)[len(turns.SEEN) :])
@@ -184,6 +185,8 @@ def run(
         images=images,
         height=state.screens.shape[2] if render else 0,
         dpc=cart.display is not None,
+        # The dice of a DPC roll while code is read.
+        listed=cart.display is None and cartridge.listed(known),
         lanes=lanes,
         interpret=interpret,
     )
@@ -202,7 +205,7 @@ def run(
             pictures = lax.bitcast_convert_type(pictures, jnp.uint8)
         pictures = pictures.reshape(-1 if lanes == 1 else (2 * size, -1))
     code = jnp.zeros(1, jnp.int32)
-    if turns.listed(known, plan.dpc):
+    if plan.listed:
         code = turns.instructions(cart.rom)
     fixed = [cpus.decode_table(), display.reshape(-1), code]
     changed = [memory, pictures, jnp.stack(leaves)]

@@ -1,6 +1,5 @@
 """Turns of the CPU and of the beam, of which the kernel's frame is made."""
 
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -20,7 +19,6 @@ NOTES = 128
 
 # A note is the write's cycle since the turn began, its register and its value.
 _CYCLE, _REGISTER = 15, 8
-_SWITCHES = 0xFD0  # further up an access may switch banks
 _REACH = 1 << 14  # cycles after which no loop is skipped, so that a write's cycle fits
 _LAST = tias.WAIT + 1  # stands for no register: the beam comes to the last access
 _DROPPED = (tias.VSYNC, tias.WSYNC, 0x03, *range(0x15, 0x1B), *range(0x2D, 0x40))
@@ -164,14 +162,6 @@ def instructions(rom: jax.Array) -> jax.Array:
     return byte | (jnp.roll(byte, -1) << 8) | (jnp.roll(byte, -2) << 16)
 
 
-def listed(numbers: tuple[int, ...] | None, dpc: bool) -> bool:
-    """Whether `instructions` can stand for a cartridge, whose numbers are known."""
-    if numbers is None or dpc:
-        return False
-    named = dict(zip(cartridge.NUMBERS, numbers, strict=True))
-    return not (named["sliced"] or named["superchip"])
-
-
 def _fetch(machine: Machine, core: Any) -> tuple[cpus.Code, Any]:
     """`cpu.fetch`, by one look-up where no access switches banks."""
     cart, cpu, mapper = machine.cart, core.cpu, core.mapper
@@ -182,14 +172,13 @@ def _fetch(machine: Machine, core: Any) -> tuple[cpus.Code, Any]:
 
     if machine.code is None:
         return fetch()
-    near = ((cpu.pc & 0x1000) != 0) & ((cpu.pc & 0xFFF) < _SWITCHES)
+    near = ((cpu.pc & 0x1000) != 0) & ((cpu.pc & 0xFFF) < cartridge.SWITCHES)
     at = cartridge.locate(cart, mapper, cpu.pc) - cartridge.RAM_SIZE
     quick = cpus.decode(machine.table, machine.code[jnp.where(near, at, 0)]), mapper
 
-    def merged() -> Any:
-        return jax.tree.map(functools.partial(jnp.where, near), quick, fetch())
-
-    return machine.guard(~near, merged, quick, rare=True)
+    return machine.guard(
+        ~near, lambda: bus.choose(near, quick, fetch()), quick, rare=True
+    )
 
 
 def _plain_step(

@@ -216,6 +216,7 @@ def test_the_short_way_is_that_of_plain_instructions(registers: dict[str, int]) 
         assert long._replace(words=()) == short._replace(words=()), hex(opcode)
         data = jnp.int32(0x5A)
         after = cpu.execute(machine.cpu, long, data, jnp.bool_(False), table)
+        assert after == cpu.execute(machine.cpu, short, data, table=table), hex(opcode)
         if not bool(cpu.is_odd(machine.cpu, long)):
             assert after == cpu.execute(machine.cpu, short, data), hex(opcode)
     stack = {"PHA", "PHP", "PLA", "PLP", "JSR", "RTS", "RTI", "BRK", "JMP", "JAM"}
