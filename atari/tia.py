@@ -35,6 +35,11 @@ class Tia(NamedTuple):
     vblank: Int
     vsync_end: Int  # clock from which releasing VSYNC ends the frame
     dump_end: Int  # cycle at which the paddles' capacitors were let go
+    collisions: Int  # two bits a CX register, CXM0P lowest
+    origin: Int  # beam: line of the frame that is row 0 of the picture
+    row: Int
+    clock: Int  # in the line, 0 to 228
+    frame_start: Int
     nusiz0: Int
     nusiz1: Int
     colup0: Int
@@ -72,16 +77,11 @@ class Tia(NamedTuple):
     late0: Int  # player's first copy is dropped until the line ends
     late1: Int
     reflect: Int  # CTRLPF.0 as the beam sees it
-    collisions: Int  # two bits a CX register, CXM0P lowest
     hmove_at: Int  # clock of the last HMOVE
     comb: Int  # HMOVE blanks the first eight pixels of the line
     star: Int  # HMM0 rewritten in mid-motion: missile 0 moves on every line
     star_line: Int
     star_shape: Int  # 0 plain, 1 widened, 2 hidden
-    origin: Int  # beam: line of the frame that is row 0 of the picture
-    row: Int
-    clock: Int  # in the line, 0 to 228
-    frame_start: Int
     lines: Int  # of the last whole frame
 
 

@@ -98,11 +98,14 @@ def _kernel(plan: _Plan, tree: Any, *refs: Any) -> None:
 
     # What the other chip's turn does not need stays in memory meanwhile: registers are
     # what bounds how many consoles a multiprocessor holds.
-    seen_rows, unseen_rows = turns.seen_of(of_tia), list(of_tia)[len(turns.SEEN) :]
+    tia_rows, tia_tree = jax.tree.flatten(of_tia)
+    known_rows, seen_rows = tia_rows[: turns.KNOWN], tia_rows[: len(turns.SEEN)]
+    unknown = (lane * 0,) * (len(tia_rows) - turns.KNOWN)
 
     def turn(carry: tuple[Int, Int]) -> tuple[Int, Int]:
         state, last = carry
-        core, tia = rows.load(of_cpu), rows.load(of_tia)
+        core, known = rows.load((of_cpu, known_rows))
+        tia = tia_tree.unflatten([*known, *unknown])
         base = core.cpu.cycles
         zero = base * 0
         ahead = Ahead(core, turns.seen_of(tia), zero, last, zero, state & 1)
@@ -112,17 +115,16 @@ def _kernel(plan: _Plan, tree: Any, *refs: Any) -> None:
             lambda c: (c[0] + 1, step(c[1])),
             (jnp.int32(0), ahead),
         )
-        rows.store(of_cpu, ahead.core)
         goes = jnp.where(turns.can_go(ahead.core, ahead.waits), 2, 0)
         tia = rows.load(of_tia)
-        rows.store(seen_rows, ahead.seen)
+        rows.store((of_cpu, seen_rows), (ahead.core, ahead.seen))
         tia = turns.beam_turn(machine, screen, tia, base, ahead)
-        rows.store(unseen_rows, list(tia)[len(turns.SEEN) :])
+        kept = jax.tree.leaves(tia)[len(turns.SEEN) :]
+        rows.store(tia_rows[len(turns.SEEN) :], kept)
         return goes | ahead.waits, ahead.last
 
-    goes = jnp.where(turns.can_go(rows.load(of_cpu), lane * 0), 2, 0)
     state, last = lax.while_loop(
-        lambda carry: any_of(carry[0] != 0), turn, (goes, lane * 0 - 1)
+        lambda carry: any_of(carry[0] != 0), turn, (lane * 0 + 2, lane * 0 - 1)
     )
     # Triton's compiler stumbles over a loop of which nothing is used.
     notes.put(lane * 0, state + last, lane >= 0)

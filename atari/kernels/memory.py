@@ -50,11 +50,15 @@ class Bytes:
         return self
 
 
+AT_ONCE = 4
+"""Rows that are loaded or stored together, so that one wait for memory does for all."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Rows:
     """Values in rows, with consoles innermost.
 
-    One place loads or stores all, in a loop: the compiler's time grows with the places
+    A loop loads or stores a few at a time: the compiler's time grows with the places
     that touch memory.
     """
 
@@ -65,30 +69,36 @@ class Rows:
         """Values for a tree of row numbers that follow one another."""
         rows, tree = jax.tree.flatten(places)
 
-        def load(row: Int, values: tuple[Int, ...]) -> tuple[Int, ...]:
-            loaded = triton.load(self.ref.at[row, self.lane])
+        def load(turn: Int, values: tuple[Int, ...]) -> tuple[Int, ...]:
+            first = rows[0] + turn * AT_ONCE
+            some = [
+                triton.load(self.ref.at[jnp.minimum(first + k, rows[-1]), self.lane])
+                for k in range(min(AT_ONCE, len(rows)))
+            ]
             return tuple(
-                jnp.where(row == own, loaded, old)
-                for own, old in zip(rows, values, strict=True)
+                jnp.where(turn == number // AT_ONCE, some[number % AT_ONCE], old)
+                for number, old in enumerate(values)
             )
 
         start = (self.lane * 0,) * len(rows)
-        return jax.tree.unflatten(
-            tree, lax.fori_loop(rows[0], rows[-1] + 1, load, start)
-        )
+        loaded = lax.fori_loop(0, -(-len(rows) // AT_ONCE), load, start)
+        return jax.tree.unflatten(tree, loaded)
 
     def store(self, places: Any, values: Any) -> None:
         """Puts a tree of values into rows that follow one another."""
         rows, leaves = jax.tree.leaves(places), jax.tree.leaves(values)
 
-        def store(row: Int, none: Int) -> Int:
-            value = leaves[0]
-            for own, leaf in zip(rows, leaves, strict=True):
-                value = jnp.where(row == own, leaf, value)
-            triton.store(self.ref.at[row, self.lane], value)
+        def store(turn: Int, none: Int) -> Int:
+            for k in range(min(AT_ONCE, len(rows))):
+                number, value = turn * AT_ONCE + k, leaves[k]
+                for own in range(k + AT_ONCE, len(rows), AT_ONCE):
+                    value = jnp.where(number == own, leaves[own], value)
+                there = (self.lane >= 0) & (number < len(rows))
+                row = self.ref.at[rows[0] + number, self.lane]
+                triton.store(row, value, mask=there)
             return none
 
-        lax.fori_loop(rows[0], rows[-1] + 1, store, jnp.int32(0))
+        lax.fori_loop(0, -(-len(rows) // AT_ONCE), store, jnp.int32(0))
 
 
 @dataclasses.dataclass(frozen=True)

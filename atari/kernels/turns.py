@@ -14,7 +14,7 @@ from atari.cartridge import Cartridge
 from atari.kernels import strips
 from atari.kernels.memory import Bytes, Notes
 
-NOTES = 128
+NOTES = 256
 """Steps of the CPU between two turns of the beam, and so the most writes noted."""
 
 # A note is the write's cycle since the turn began, its register and its value.
@@ -58,6 +58,9 @@ class Behind(NamedTuple):
 
 SEEN = ("vblank", "vsync_end", "dump_end")
 """The first fields of a TIA, which the CPU changes."""
+
+KNOWN = 8
+"""How many of its first fields the CPU's turn looks at: those, and where the beam is."""
 
 
 def seen_of(tia: tias.Tia) -> tuple[Int, ...]:
