@@ -18,6 +18,7 @@ emulated frames/s while training, and the shares of emulation, inference and lea
 import contextlib
 import json
 import math
+import os
 import statistics
 import subprocess
 import time
@@ -62,7 +63,8 @@ _OUTPUT = flags.DEFINE_string("output", None, "also append JSON lines to this fi
 def busy_shares(shares: list[float]) -> Iterator[None]:
     """Samples the share of time in which a GPU was busy, where something can tell."""
     command = ["nvidia-smi", "--query-gpu=utilization.gpu", "-lms", "500"]
-    command += ["--format=csv,noheader,nounits", "--id=0"]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
+    command += ["--format=csv,noheader,nounits", f"--id={visible}"]
     try:
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True

@@ -37,7 +37,8 @@ class Config:
       entropy: Weight of the policy's entropy.
       max_grad_norm: Longer gradients are shortened.
       network: One of `network.TORSOS`.
-      norm: Layer normalisation, which keeps rectifiers from dying at high rates.
+      norm: Layer normalisation. Without it, at this learning rate, one run of four on
+        Pong lost all its rectifiers and learned nothing.
       bfloat16: Compute in bfloat16.
       bank: Reset games to start from.
       stagger: Steps within which the first games start, so that they differ.
@@ -57,7 +58,7 @@ class Config:
     entropy: float = 0.01
     max_grad_norm: float = 0.5
     network: str = "nature"
-    norm: bool = False
+    norm: bool = True
     bfloat16: bool = True
     bank: int = 64
     stagger: int = 128

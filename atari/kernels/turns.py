@@ -60,7 +60,7 @@ SEEN = ("vblank", "vsync_end", "dump_end")
 """The first fields of a TIA, which the CPU changes."""
 
 KNOWN = 8
-"""How many of its first fields the CPU's turn looks at: those, and where the beam is."""
+"""How many of its first fields the CPU's turn looks at: where the beam is, too."""
 
 
 def seen_of(tia: tias.Tia) -> tuple[Int, ...]:
