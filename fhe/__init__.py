@@ -23,10 +23,11 @@ from fhe.copies import side_by_side
 from fhe.cost import Rates, Report, check_gates, measure_rates, report
 from fhe.evaluate import evaluate
 from fhe.keys import ClientKey, ServerKey, decrypt_bits, encrypt_bits, keygen
-from fhe.params import R64, R64X, R128, Params
+from fhe.params import R64, R64_U3, R64X, R128, Params
 
 __all__ = [
     "R64",
+    "R64_U3",
     "R64X",
     "R128",
     "Circuit",

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from fhe import torus
+from fhe import torus, unroll
 from fhe.gadget import Gadget
 from fhe.ggsw import external_product
 from fhe.glwe import extract, rotate
@@ -24,7 +24,7 @@ from fhe.torus import Array
 class EvaluationKey(NamedTuple):
     """A server key in the form that a device reads."""
 
-    bootstrapping: Prepared  # leading axis n
+    bootstrapping: Prepared  # leading axes params.entries
     switching: SwitchKey
 
 
@@ -34,13 +34,15 @@ def prepare_key(
     """Brings a server key into a method's form.
 
     Args:
-        bootstrapping: uint32 `[n, R, k + 1, N]`.
+        bootstrapping: uint32 `[*params.entries, R, k + 1, N]`.
         switching: uint32 `[k * N, levels, n + 1]`.
         params: sizes.
         method: how polynomials are multiplied.
     """
+    key = jnp.asarray(bootstrapping)
+    unrolled = params.unrolled > 1
     return EvaluationKey(
-        method.prepare(jnp.asarray(bootstrapping)),
+        unroll.prepare(key, method) if unrolled else method.prepare(key),
         prepare_switch_key(
             switching, params.switch_gadget, small=jax.default_backend() == "gpu"
         ),
@@ -80,21 +82,41 @@ def blind_rotate(
     mask: Gadget,
     body: Gadget,
     method: Method,
+    unrolled: int = 1,
 ) -> jax.Array:
     """`X**-phase` times a test polynomial, without knowing the phase.
 
     Args:
         switched: int32 `[n + 1]` in `[0, 2N)`.
         test: uint32 `[k + 1, N]`, a GLWE ciphertext (a trivial one will do).
-        key: GGSW ciphertexts of the n secret bits in the method's form.
+        key: GGSW ciphertexts of the n secret bits in the method's form, or of groups
+            of them: see `unroll.prepare`.
         mask: digits of the mask's components.
         body: digits of the body.
         method: how polynomials are multiplied.
+        unrolled: bits of a group.
 
     Returns:
         uint32 `[k + 1, N]`.
     """
     N = test.shape[-1]
+    start = rotate(test, (-switched[-1]) & (2 * N - 1))
+    fused = method.name == "fused" and layout.supports(N)
+    if unrolled > 1:
+        turns = unroll.exponents(switched[:-1], unrolled, N)
+        if fused and rotation.available(bundled=True):
+            return rotation.bundled_rotator(mask, body)(turns, start, key)
+
+        def group(
+            accumulator: jax.Array, xs: tuple[jax.Array, Prepared]
+        ) -> tuple[jax.Array, None]:
+            exponents, entries = xs
+            bundle = unroll.bundle(entries, exponents, method)
+            product = external_product(bundle, accumulator, mask, body, method)
+            return accumulator + product, None
+
+        rotated, _ = jax.lax.scan(group, start, (turns, key))
+        return rotated
 
     def step(
         accumulator: jax.Array, xs: tuple[jax.Array, Prepared]
@@ -105,8 +127,7 @@ def blind_rotate(
         product = external_product(bit, difference, mask, body, method)
         return accumulator + product, None
 
-    start = rotate(test, (-switched[-1]) & (2 * N - 1))
-    if method.name == "fused" and layout.supports(N) and rotation.available():
+    if fused and rotation.available():
         return rotation.rotator(mask, body)(switched[:-1], start, key)
     rotated, _ = jax.lax.scan(step, start, (switched[:-1], key))
     return rotated
@@ -140,6 +161,7 @@ def bootstrap_sign(
         params.mask_gadget,
         params.body_gadget,
         method,
+        params.unrolled,
     )
     large = extract(rotated)
     return large if first else switch_key(large, key.switching)

@@ -95,7 +95,7 @@ def evaluate(
             each batch's size.
         max_batch: most gates that a device bootstraps together, a power of two.
         min_batch: batches below this size are filled up, a power of two; by default 8
-            on a CPU and 128 elsewhere.
+            on a CPU and 128 elsewhere, 16 for an unrolled set.
         devices: split levels over these; by default the first device does all. Exact
             methods give the same bits whatever the devices and batches. With devices of
             several processes (`jax.distributed`) each of these makes the same call.
@@ -124,7 +124,8 @@ def evaluate(
         raise ValueError(f"none of the devices {list(group)} belongs to this process")
     platform = (group or jax.local_devices())[0].platform
     if min_batch is None:
-        min_batch = min(max_batch, 8 if platform == "cpu" else 128)
+        usual = 16 if params.unrolled > 1 else 128
+        min_batch = min(max_batch, 8 if platform == "cpu" else usual)
     for size in (min_batch, max_batch):
         if size < 1 or size & (size - 1):
             raise ValueError(f"batch sizes must be powers of two, got {size}")

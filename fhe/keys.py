@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fhe import entropy, ggsw, lwe, torus
+from fhe import entropy, ggsw, lwe, torus, unroll
 from fhe.circuit import Circuit, Inputs
 from fhe.gadget import Gadget
 from fhe.params import R64, Params
@@ -89,7 +89,7 @@ class ServerKey:
     params: Params
     name: str
     seed: bytes  # of the masks; public
-    bootstrapping: np.ndarray  # uint32 [n, R, k + 1, N]
+    bootstrapping: np.ndarray  # uint32 [*params.entries, R, k + 1, N]
     switching: np.ndarray  # uint32 [k * N, levels, n + 1]
 
     def __repr__(self) -> str:
@@ -111,12 +111,12 @@ def key_masks(params: Params, seed: bytes) -> tuple[np.ndarray, np.ndarray]:
     """The uniform part of a server key, which its public seed determines.
 
     Returns:
-        uint32 `[n, R, k, N]` and `[k * N, levels, n]`.
+        uint32 `[*params.entries, R, k, N]` and `[k * N, levels, n]`.
     """
     n, N, k = params.lwe_dimension, params.polynomial_size, params.glwe_dimension
     levels = params.switch_gadget.levels
     return (
-        entropy.Stream(seed, _BOOTSTRAPPING).words(n, params.rows, k, N),
+        entropy.Stream(seed, _BOOTSTRAPPING).words(*params.entries, params.rows, k, N),
         entropy.Stream(seed, _SWITCHING).words(params.large_dimension, levels, n),
     )
 
@@ -145,10 +145,10 @@ def keygen(
     Example:
         >>> client, server = keygen()
     """
-    bits = estimate(params).bits
-    if bits < 128 and not allow_insecure:
+    security = estimate(params).bits
+    if security < 128 and not allow_insecure:
         raise ValueError(
-            f"{params.name} has {bits:.0f} bits of estimated security, below 128; "
+            f"{params.name} has {security:.0f} bits of estimated security, below 128; "
             "choose another set, or pass allow_insecure=True for a comparison"
         )
     private, public = _seeds(insecure_test_seed)
@@ -161,11 +161,14 @@ def keygen(
     name = hashlib.sha256(public).hexdigest()[:32]
     client = ClientKey(params, name, small, draw(k, N))
     bootstrap_mask, switch_mask = key_masks(params, public)
+    bits = small.astype(np.uint32)
+    if params.unrolled > 1:
+        bits = unroll.messages(small, params.unrolled)
     bootstrapping = ggsw.encrypt(
-        small.astype(np.uint32),
+        bits,
         client.large,
         bootstrap_mask,
-        stream.gaussian(params.glwe_sigma, n, params.rows, N),
+        stream.gaussian(params.glwe_sigma, *params.entries, params.rows, N),
         params.mask_gadget,
         params.body_gadget,
     )

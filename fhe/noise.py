@@ -41,7 +41,13 @@ def blind_rotation_variance(params: Params) -> float:
     rounding = _rounding_variance(body) + (
         k * N * params.glwe_key_variance * _rounding_variance(mask)
     )
-    return params.lwe_dimension * (fresh + rounding / 2)
+    g = params.unrolled
+    if g == 1:
+        return params.lwe_dimension * (fresh + rounding / 2)
+    # Each entry is multiplied by a monomial less 1, of norm 2; one of them is a 1
+    # unless all the group's bits are 0.
+    entries = 2**g - 1
+    return params.lwe_dimension / g * 2 * (entries * fresh + rounding * entries / 2**g)
 
 
 def key_switch_variance(params: Params) -> float:

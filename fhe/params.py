@@ -5,6 +5,7 @@ follow from them: see `fhe.security` and `fhe.noise`.
 """
 
 import dataclasses
+import math
 from typing import Any, Literal
 
 from fhe.gadget import Gadget
@@ -28,6 +29,8 @@ class Params:
         order: "ks-pbs" switches keys before the blind rotation and keeps ciphertexts
             under the large key; "pbs-ks" does it after, with ciphertexts under the
             small key.
+        unrolled: g, secret bits that a step of the blind rotation takes, 1 to 4; it
+            divides n. See `fhe.unroll`.
     """
 
     name: str
@@ -41,6 +44,7 @@ class Params:
     switch_gadget: Gadget
     glwe_key: Literal["binary", "ternary"] = "binary"
     order: Literal["ks-pbs", "pbs-ks"] = "ks-pbs"
+    unrolled: int = 1
 
     def __post_init__(self) -> None:
         N = self.polynomial_size
@@ -57,11 +61,23 @@ class Params:
             raise ValueError(f"order must be ks-pbs or pbs-ks, got {self.order}")
         for gadget in (self.mask_gadget, self.body_gadget, self.switch_gadget):
             gadget.check()
+        if self.unrolled not in (1, 2, 3, 4) or self.lwe_dimension % self.unrolled:
+            raise ValueError(
+                "unrolled must be 1, 2, 3 or 4 and divide lwe_dimension, got "
+                f"{self.unrolled} and {self.lwe_dimension}"
+            )
 
     @property
     def rows(self) -> int:
         """Rows of a bootstrapping key's entry."""
         return self.glwe_dimension * self.mask_gadget.levels + self.body_gadget.levels
+
+    @property
+    def entries(self) -> tuple[int, ...]:
+        """Leading axes of a bootstrapping key: n, or n / g by `2**g - 1`."""
+        if self.unrolled == 1:
+            return (self.lwe_dimension,)
+        return self.lwe_dimension // self.unrolled, 2**self.unrolled - 1
 
     @property
     def large_dimension(self) -> int:
@@ -110,6 +126,17 @@ R64_256 = _set(
     (2, 6),
     glwe_key="ternary",
 )
+#: As R64 with three secret bits a step, for a gate sooner done: see `fhe.unroll`.
+R64_U3 = _set(
+    "R64-u3",
+    (618, 2.0**-13.20),
+    _LARGE,
+    (3, 6),
+    (6, 2),
+    (2, 6),
+    glwe_key="ternary",
+    unrolled=3,
+)
 #: As R64 with room for `a ^ (b & c)`, at 2**-64 too.
 R64X = _set(
     "R64x", (656, 2.0**-14.18), _LARGE, (2, 8), (6, 2), (2, 6), glwe_key="ternary"
@@ -146,7 +173,10 @@ TOY = _set(
 
 NAMED = {
     p.name: p
-    for p in (R64, R64_256, R64X, R128, TFHE_LIB, TFHE_RS, TFHE_RS_KS, NUFHE, TOY)
+    for p in (
+        *(R64, R64_256, R64_U3, R64X, R128),
+        *(TFHE_LIB, TFHE_RS, TFHE_RS_KS, NUFHE, TOY),
+    )
 }
 
 
@@ -164,7 +194,7 @@ def named(name: str) -> Params:
 def key_sizes(params: Params) -> dict[str, int]:
     """Bytes of the server key's arrays in full and with masks left to the seed."""
     n, N, k = params.lwe_dimension, params.polynomial_size, params.glwe_dimension
-    rows = n * params.rows * N
+    rows = math.prod(params.entries) * params.rows * N
     switches = params.large_dimension * params.switch_gadget.levels
     return {
         "bootstrapping": 4 * rows * (k + 1),

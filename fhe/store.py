@@ -98,12 +98,13 @@ def load_server_key(path: str | Path) -> ServerKey:
     n, N, rows = params.lwe_dimension, params.polynomial_size, params.rows
     switches = (params.large_dimension, params.switch_gadget.levels)
     if facts["seeded"]:
-        _check_shape(bootstrapping, (n, rows, N), path)
+        _check_shape(bootstrapping, (*params.entries, rows, N), path)
         _check_shape(switching, switches, path)
         masks = key_masks(params, seed)
         bootstrapping = np.concatenate([masks[0], bootstrapping[..., None, :]], axis=-2)
         switching = np.concatenate([masks[1], switching[..., None]], axis=-1)
-    _check_shape(bootstrapping, (n, rows, params.glwe_dimension + 1, N), path)
+    shape = (*params.entries, rows, params.glwe_dimension + 1, N)
+    _check_shape(bootstrapping, shape, path)
     _check_shape(switching, (*switches, n + 1), path)
     return ServerKey(params, facts["name"], seed, bootstrapping, switching)
 

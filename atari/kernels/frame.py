@@ -105,7 +105,7 @@ def _kernel(plan: _Plan, tree: Any, *refs: Any) -> None:
     def turn(carry: tuple[Int, Int]) -> tuple[Int, Int]:
         state, last = carry
         core, known = rows.load((of_cpu, known_rows))
-        tia = tia_tree.unflatten([*known, *unknown])
+        tia = jax.tree.unflatten(tia_tree, [*known, *unknown])
         base = core.cpu.cycles
         zero = base * 0
         ahead = Ahead(core, turns.seen_of(tia), zero, last, zero, state & 1)

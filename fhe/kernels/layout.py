@@ -1,6 +1,7 @@
 """Sizes of the blind rotation's kernel, and its tables in the order lanes read them."""
 
 import dataclasses
+import functools
 import math
 from typing import Any
 
@@ -39,6 +40,8 @@ class Plan:
         body: digits of the body.
         group: ciphertexts of a program, a power of two up to r / 2.
         teams: of `2 r` lanes that share the work on a ciphertext, a power of two.
+        bundled: each ciphertext, alone in its program, has a key of its own that
+            multiplies the accumulator as it is: see `fhe.unroll`.
     """
 
     steps: int
@@ -48,6 +51,7 @@ class Plan:
     body: Gadget
     group: int
     teams: int
+    bundled: bool = False
 
     @property
     def radix(self) -> int:
@@ -137,5 +141,46 @@ def spectrum(key: jax.Array) -> jax.Array:
     pairs, r, C = key.shape[:3]
     values = lax.complex(key[..., 0], key[..., 1])
     values = values.transpose(0, 5, 3, 2, 1, 4).reshape(2 * pairs, 2, C, r * r)
-    scale = jnp.array([r * r, r * r / UNIT], jnp.float32)[:, None, None]
+    scale = jnp.array([[r * r], [r * r / UNIT]], jnp.float32)[None, :, :, None]
     return (values * scale).reshape(2 * pairs, 2 * C, r * r)
+
+
+def factors(exponents: jax.Array, frequencies: int, dtype: Any) -> jax.Array:
+    """`X**exponent - 1` at the roots, in the order of a spectrum.
+
+    Args:
+        exponents: int32 `[...]` in `[0, 2N)`.
+        frequencies: `N / 2`.
+        dtype: complex64 or complex128.
+
+    Returns:
+        Of the dtype, `[..., N / 2]`.
+    """
+    N = 2 * frequencies
+    roots = jnp.asarray((np.exp(-1j * np.pi * np.arange(2 * N) / N) - 1).astype(dtype))
+    odd = 4 * jnp.arange(frequencies, dtype=jnp.int32) + 1
+    return roots[jnp.multiply.outer(exponents, odd) & (2 * N - 1)]
+
+
+def bundle(entries: jax.Array, exponents: jax.Array) -> jax.Array:
+    """`fhe.unroll.bundle` of what `prepare` gives, for one ciphertext or more.
+
+    Args:
+        entries: float32 `[..., M, Q, r, C, 2, r, 2, 2]`.
+        exponents: int32 `[..., M]`; leading axes may differ as far as they broadcast.
+
+    Returns:
+        float32 `[..., Q, r, C, 2, r, 2, 2]`.
+    """
+    r = entries.shape[-6]
+    turns = factors(exponents, r * r, np.complex64)
+    turns = turns.reshape(*exponents.shape, 1, r, 1, 1, r, 1, 1)
+    sign = jnp.array([-1.0, 1.0], jnp.float32)
+    sign = sign.reshape((1,) * (turns.ndim - 2) + (2,))
+
+    def term(m: int) -> jax.Array:
+        entry, turn = (x[..., m, :, :, :, :, :, :, :] for x in (entries, turns))
+        # The two parts of a complex product, each in its place.
+        return turn.real * entry + turn.imag * sign * entry[..., ::-1]
+
+    return functools.reduce(jnp.add, map(term, range(exponents.shape[-1])))

@@ -36,10 +36,10 @@ class Refs(NamedTuple):
 
     Attributes:
         unknown: int32 `[1]`, a zero.
-        amounts: int32 `[n * B]`, of the turns.
+        amounts: int32 `[n * B]`, of the turns; unused where there are bundles.
         digits: see `layout.digit_table`.
         factors: see `transform.lane_table`.
-        key: see `layout.prepare`, flat.
+        key: see `layout.prepare`, flat; bundles by step and ciphertext.
         start: where `state` comes from.
         state: int32 `[B * column_slots * 2 * N]`, accumulators negated and as they are.
         spectra: float32 `[B * pair_slots * 2 * N]`, of digits, by pair, frequency, row
@@ -125,7 +125,7 @@ def _transform_pair(
     machine: Machine,
     refs: Refs,
     lanes: _Lanes,
-    turn: _Turn,
+    turn: _Turn | None,
     pair: jax.Array,
 ) -> Pair:
     """Spectra of the digits of a row, by halves of a team those of two."""
@@ -135,14 +135,17 @@ def _transform_pair(
         triton.load(refs.digits.at[row + field]) for field in range(layout.FIELDS)
     )
     offset = lax.bitcast_convert_type(offset, jnp.float32)[None, :]
-    turned = _coefficients(plan, lanes, turn.start + component)
     still = _coefficients(plan, lanes, lanes.accumulator + component + N)
     re = im = offset
     for half in (0, N // 2):
-        new = triton.load(refs.state.at[turned + half])
         old = triton.load(refs.state.at[still + half])
-        # With the sign that a turn by N or more changes.
-        x = ((new ^ turn.sign[None, :]) + (carried - turn.sign)[None, :]) - old
+        if turn is None:
+            x = old + carried[None, :]
+        else:
+            turned = _coefficients(plan, lanes, turn.start + component)
+            new = triton.load(refs.state.at[turned + half])
+            # With the sign that a turn by N or more changes.
+            x = ((new ^ turn.sign[None, :]) + (carried - turn.sign)[None, :]) - old
         bits = lax.shift_right_logical(x, jnp.broadcast_to(shift, x.shape))
         bits = (bits & mask[None, :]) | jnp.int32(0x4B000000)  # 2**23 as a float
         digit = lax.bitcast_convert_type(bits, jnp.float32)
@@ -290,10 +293,13 @@ def _alone(
     refs: Refs,
     lanes: _Lanes,
     step: jax.Array,
-    turn: _Turn,
+    turn: _Turn | None,
     sums: tuple[Pair, ...],
 ) -> tuple[Pair, ...]:
-    """A step of a team for itself, from sums that are zero to zeros."""
+    """A step of a team for itself, from sums that are zero to zeros.
+
+    Here and in `_together`, `step` is that of the key.
+    """
     entry = _entries(plan, lanes)
 
     def add_pair(pair: jax.Array, carry: Any) -> Any:
@@ -329,7 +335,7 @@ def _together(
     refs: Refs,
     lanes: _Lanes,
     step: jax.Array,
-    turn: _Turn,
+    turn: _Turn | None,
 ) -> None:
     """A step of several teams, each with some pairs of rows and some columns."""
     r, C, G, W = plan.radix, plan.columns, plan.group, plan.teams
@@ -383,18 +389,25 @@ def run(plan: Plan, machine: Machine, *arrays: Any) -> None:
     N, T = plan.size, plan.lanes
     batch = refs.amounts.shape[0] // plan.steps
 
-    def one_step(i: jax.Array, sums: tuple[Pair, ...]) -> tuple[Pair, ...]:
+    def turn_of(i: jax.Array) -> _Turn:
         amount = triton.load(refs.amounts.at[i * batch + lanes.ciphertext])
-        turn = _Turn(
+        return _Turn(
             lanes.accumulator + (N - (amount & (N - 1))),
             -lax.shift_right_logical(
                 amount, jnp.full(T, N.bit_length() - 1, jnp.int32)
             ),
         )
-        if plan.teams == 1:
-            sums = _alone(plan, machine, refs, lanes, i, turn, sums)
+
+    def one_step(i: jax.Array, sums: tuple[Pair, ...]) -> tuple[Pair, ...]:
+        step, turn = i, None
+        if plan.bundled:
+            step = i * batch + lanes.first
         else:
-            _together(plan, machine, refs, lanes, i, turn)
+            turn = turn_of(i)
+        if plan.teams == 1:
+            sums = _alone(plan, machine, refs, lanes, step, turn, sums)
+        else:
+            _together(plan, machine, refs, lanes, step, turn)
         machine.barrier()  # all have written the accumulators
         return sums
 

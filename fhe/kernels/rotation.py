@@ -34,9 +34,15 @@ NARROW = 128
 """Ciphertexts up to which four teams work on each (measured on an H100)."""
 
 
-def available() -> bool:
+BUNDLES = 64
+"""Ciphertexts whose bundles are in memory together, 20 MB each for the set R64-u3."""
+
+
+def available(*, bundled: bool = False) -> bool:
     """Whether the kernel runs here: on a GPU, with this JAX, and rightly."""
-    return pl is not None and jax.default_backend() == "gpu" and is_right()
+    if pl is None or jax.default_backend() != "gpu":
+        return False
+    return is_right(bundled=bundled)
 
 
 def blind_rotate(
@@ -52,7 +58,8 @@ def blind_rotate(
     Args:
         switched: int32 `[B, n]` in `[0, 2N)`.
         start: uint32 `[B, k + 1, N]`.
-        key: see `layout.prepare`, with a leading axis n.
+        key: see `layout.prepare`, with a leading axis n; or bundles, with leading axes
+            n and B, if `plan.bundled`: then what is in `switched` does not matter.
         plan: sizes.
         interpret: run the kernel by Pallas' interpreter, on any device.
 
@@ -97,18 +104,21 @@ def blind_rotate(
 
 
 @functools.cache
-def is_right(*, interpret: bool = False) -> bool:
-    """A step by both layouts against float64 on the host, once in a process.
+def is_right(*, bundled: bool = False, interpret: bool = False) -> bool:
+    """A step by each layout against float64 on the host, once in a process.
 
     What another compiler makes of the kernel shows here, and not in a ciphertext.
     Warns if it is wrong; compiling takes some seconds.
     """
-    run = functools.partial(_layout_is_right, interpret=interpret)
+    shapes = sorted({shape(512, 1), shape(512, NARROW + 1)})
+    if bundled:
+        shapes = [shape(512, 1)]
+    run = functools.partial(_layout_is_right, bundled=bundled, interpret=interpret)
     reason = "is wrong"
     # In threads of their own, where nothing is being traced.
     with concurrent.futures.ThreadPoolExecutor() as pool:
         try:
-            right = all(pool.map(run, sorted({shape(512, 1), shape(512, NARROW + 1)})))
+            right = all(pool.map(run, shapes))
         except Exception as error:  # whatever a compiler raises
             right, reason = False, f"cannot be run ({error})"
     if not right:
@@ -120,7 +130,7 @@ def is_right(*, interpret: bool = False) -> bool:
     return right
 
 
-def _layout_is_right(chosen: tuple[int, int], interpret: bool) -> bool:
+def _layout_is_right(chosen: tuple[int, int], bundled: bool, interpret: bool) -> bool:
     mask, body, N, C = Gadget(2, 8), Gadget(2, 6), 512, 3
     rng = np.random.default_rng(0)
     key = rng.integers(0, 2**32, (1, 6, C, N), np.uint32)
@@ -128,29 +138,31 @@ def _layout_is_right(chosen: tuple[int, int], interpret: bool) -> bool:
     amounts = rng.integers(1, 2 * N, 8).astype(np.int32)
     # The second step turns by nothing, so that digits do not depend on rounding.
     switched = np.stack([amounts, 0 * amounts], axis=1)
-    plan = Plan(2, C, N, mask, body, *chosen)
+    keys = layout.prepare(np.concatenate([key, key]))
+    if bundled:
+        keys = jnp.broadcast_to(keys[:1], (8, *keys.shape[1:]))
+        keys = jnp.stack([keys, 0 * keys])
+    plan = Plan(2, C, N, mask, body, *chosen, bundled)
     run = jax.jit(functools.partial(blind_rotate, plan=plan, interpret=interpret))
-    found = np.asarray(run(switched, start, layout.prepare(np.concatenate([key, key]))))
-    want = [
-        _step(a, int(turn), key[0], mask, body)
-        for a, turn in zip(start, amounts, strict=True)
-    ]
+    found = np.asarray(run(switched, start, keys))
+    want = []
+    for a, turn in zip(start, amounts, strict=True):
+        turned = np.roll(np.concatenate([a, -a], axis=1), int(turn), axis=1)
+        want.append(_step(a, a if bundled else turned[:, :N] - a, key[0], mask, body))
     error = (found - np.stack(want)).view(np.int32)
     return bool(np.abs(error.astype(np.float64)).max() < 2.0**15)
 
 
 def _step(
-    start: np.ndarray, turn: int, key: np.ndarray, mask: Gadget, body: Gadget
+    start: np.ndarray, factor: np.ndarray, key: np.ndarray, mask: Gadget, body: Gadget
 ) -> np.ndarray:
-    """One step for uint32 `[C, N]` and a key `[R, C, N]`, to about `2**-20`."""
+    """Uint32 `[C, N]` and a key `[R, C, N]` times another, to about `2**-20`."""
     C, N = start.shape
-    both = np.concatenate([start, -start], axis=1)
-    difference = np.roll(both, turn, axis=1)[:, :N] - start
     gadgets = [mask] * (C - 1) + [body]
     digits = np.concatenate(
         [
             np.asarray(decompose(jnp.asarray(part), gadget))
-            for part, gadget in zip(difference, gadgets, strict=True)
+            for part, gadget in zip(factor, gadgets, strict=True)
         ]
     )
     twist = np.exp(-1j * np.pi * np.arange(N // 2) / N)
@@ -180,20 +192,60 @@ def rotator(
         plan = Plan(switched.shape[1], C, N, mask, body, *shape(N, B))
         return blind_rotate(switched, start, key, plan, interpret=interpret)
 
+    return _batched(many)
+
+
+@functools.cache
+def bundled_rotator(
+    mask: Gadget, body: Gadget, *, interpret: bool = False
+) -> Callable[[jax.Array, jax.Array, jax.Array], jax.Array]:
+    """`rotator` for groups of bits, see `fhe.unroll`; a program for each ciphertext.
+
+    Its function takes the exponents, int32 `[n / g, 2**g - 1]`, where the other takes a
+    switched mask, and a key with these leading axes.
+    """
+
+    def some(exponents: jax.Array, start: jax.Array, key: jax.Array) -> jax.Array:
+        B, C, N = start.shape
+        steps = exponents.shape[1]
+        # By steps first, and ciphertexts within: these share what a step reads.
+        bundles = layout.bundle(key[:, None], exponents.swapaxes(0, 1))
+        plan = Plan(steps, C, N, mask, body, *shape(N, 1), bundled=True)
+        none = jnp.zeros((B, steps), jnp.int32)
+        return blind_rotate(none, start, bundles, plan, interpret=interpret)
+
+    def many(exponents: jax.Array, start: jax.Array, key: jax.Array) -> jax.Array:
+        B = start.shape[0]
+        if B <= BUNDLES:
+            return some(exponents, start, key)
+        parts = [
+            jnp.pad(x, ((0, -B % BUNDLES), *[(0, 0)] * (x.ndim - 1)))
+            for x in (exponents, start)
+        ]
+        parts = [x.reshape(-1, BUNDLES, *x.shape[1:]) for x in parts]
+        found = jax.lax.map(lambda part: some(part[0], part[1], key), tuple(parts))
+        return found.reshape(-1, *start.shape[1:])[:B]
+
+    return _batched(many)
+
+
+def _batched(many: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+    """A function of one ciphertext from one of a batch, which vmap calls."""
+
     @jax.custom_batching.custom_vmap
-    def one(switched: jax.Array, start: jax.Array, key: jax.Array) -> jax.Array:
-        return many(switched[None], start[None], key)[0]
+    def one(turns: jax.Array, start: jax.Array, key: jax.Array) -> jax.Array:
+        return many(turns[None], start[None], key)[0]
 
     @one.def_vmap
     def _(
-        size: int, has: list[bool], switched: jax.Array, start: jax.Array, key: Any
+        size: int, has: list[bool], turns: jax.Array, start: jax.Array, key: Any
     ) -> tuple[jax.Array, bool]:
         if has[2]:
             raise NotImplementedError("a kernel rotates all ciphertexts by one key")
         if not has[0]:
-            switched = jnp.broadcast_to(switched, (size, *switched.shape))
+            turns = jnp.broadcast_to(turns, (size, *turns.shape))
         if not has[1]:
             start = jnp.broadcast_to(start, (size, *start.shape))
-        return many(switched, start, key), True
+        return many(turns, start, key), True
 
     return one

@@ -29,6 +29,8 @@ def test_unknown_names_are_refused():
         {"glwe_key": "gaussian"},
         {"order": "pbs"},
         {"mask_gadget": Gadget(4, 8)},
+        {"unrolled": 0},
+        {"unrolled": 4},
     ],
 )
 def test_impossible_sizes_are_refused(change):

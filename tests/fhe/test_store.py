@@ -28,11 +28,15 @@ def test_client_key_round_trip(toy, tmp_path):
 
 
 @pytest.mark.parametrize("seeded", [True, False])
-def test_server_key_round_trip(seeded, toy, tmp_path):
-    path = tmp_path / "server"
-    store.save_server_key(path, toy[1], seeded=seeded)
-    same(store.load_server_key(path), toy[1])
-    sizes = params.key_sizes(params.TOY)
+@pytest.mark.parametrize("unrolled", [1, 2])
+def test_server_key_round_trip(unrolled, seeded, toy, tmp_path):
+    path, (_, server) = tmp_path / "server", toy
+    if unrolled > 1:
+        chosen = dataclasses.replace(params.TOY, unrolled=unrolled)
+        _, server = keys.keygen(chosen, allow_insecure=True, insecure_test_seed=1)
+    store.save_server_key(path, server, seeded=seeded)
+    same(store.load_server_key(path), server)
+    sizes = params.key_sizes(server.params)
     suffix = "_seeded" if seeded else ""
     payload = sizes["bootstrapping" + suffix] + sizes["switching" + suffix]
     assert 0 < path.stat().st_size - payload < 2048
