@@ -27,8 +27,8 @@ from fhe.params import R64, R64_U3, R64X, R128, Params
 
 __all__ = [
     "R64",
-    "R64_U3",
     "R64X",
+    "R64_U3",
     "R128",
     "Circuit",
     "ClientKey",
