@@ -37,7 +37,7 @@ LANES = 32
 FEW = 2112
 """Consoles up to which each has a warp, and so branches, of its own.
 
-Registers let an H100 hold half as many at a time.
+Registers let an H100 hold some 1,600 at a time.
 """
 
 
@@ -208,7 +208,7 @@ def run(
         pictures = pictures.reshape(-1 if lanes == 1 else (2 * size, -1))
     code = jnp.zeros(1, jnp.int32)
     if plan.listed:
-        code = turns.instructions(cart.rom)
+        code = turns.instructions(cart.rom, lanes == 1)
     fixed = [cpus.decode_table(), display.reshape(-1), code]
     changed = [memory, pictures, jnp.stack(leaves)]
     like = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in changed]

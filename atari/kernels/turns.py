@@ -159,10 +159,20 @@ def run_ahead(machine: Machine, tia: tias.Tia, base: Int, ahead: Ahead) -> Ahead
     )
 
 
-def instructions(rom: jax.Array) -> jax.Array:
-    """What begins at each byte of an image, as one word, for `cpu.decode`: int32[N]."""
+def instructions(rom: jax.Array, alone: bool) -> jax.Array:
+    """What begins at each byte of an image, for `_fetch`.
+
+    One word, of which `cpu.decode` makes two look-ups more, so that the caches of many
+    consoles hold other things too; or if consoles are alone three, so that all look-ups
+    are made at once: int32[ROM_SIZE], or thrice that.
+    """
     byte = rom.astype(jnp.int32)
-    return byte | (jnp.roll(byte, -1) << 8) | (jnp.roll(byte, -2) << 16)
+    word = byte | (jnp.roll(byte, -1) << 8) | (jnp.roll(byte, -2) << 16)
+    if not alone:
+        return word
+    code = cpus.decode(cpus.decode_table(), word)
+    word = code.opcode | (code.first << 8) | (code.second << 16)
+    return jnp.concatenate([word, *code.words])
 
 
 def _fetch(machine: Machine, core: Any) -> tuple[cpus.Code, Any]:
@@ -177,7 +187,13 @@ def _fetch(machine: Machine, core: Any) -> tuple[cpus.Code, Any]:
         return fetch()
     near = ((cpu.pc & 0x1000) != 0) & ((cpu.pc & 0xFFF) < cartridge.SWITCHES)
     at = cartridge.locate(cart, mapper, cpu.pc) - cartridge.RAM_SIZE
-    quick = cpus.decode(machine.table, machine.code[jnp.where(near, at, 0)]), mapper
+    at = jnp.where(near, at, 0)
+    if machine.alone:
+        word, *words = (machine.code[at + k * cartridge.ROM_SIZE] for k in range(3))
+        parts = ((word >> shift) & 0xFF for shift in (0, 8, 16))
+        quick = cpus.Code((words[0], words[1]), *parts), mapper
+    else:
+        quick = cpus.decode(machine.table, machine.code[at]), mapper
 
     return machine.guard(
         ~near, lambda: bus.choose(near, quick, fetch()), quick, rare=True
