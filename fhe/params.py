@@ -137,6 +137,8 @@ R64_U3 = _set(
     glwe_key="ternary",
     unrolled=3,
 )
+#: As R64-u3 with four.
+R64_U4 = dataclasses.replace(R64_U3, name="R64-u4", lwe_dimension=620, unrolled=4)
 #: As R64 with room for `a ^ (b & c)`, at 2**-64 too.
 R64X = _set(
     "R64x", (656, 2.0**-14.18), _LARGE, (2, 8), (6, 2), (2, 6), glwe_key="ternary"
@@ -174,7 +176,7 @@ TOY = _set(
 NAMED = {
     p.name: p
     for p in (
-        *(R64, R64_256, R64_U3, R64X, R128),
+        *(R64, R64_256, R64_U3, R64_U4, R64X, R128),
         *(TFHE_LIB, TFHE_RS, TFHE_RS_KS, NUFHE, TOY),
     )
 }
