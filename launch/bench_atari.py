@@ -8,10 +8,10 @@ far from each other. Examples:
     python -m launch.bench_atari --games=pong,breakout --num_envs=1024,16384
     python -m launch.bench_atari --games=twenty --num_envs=16384 --ale_envs=0
 
-The second is twenty common games, with their median as a row. Expected: half a minute
-a game for compiling its sizes side by side, more on a CPU, where --num_envs=64 is
-enough. Prints one JSON line a row, with device and versions, and a table (ms are those
-of a step of all).
+The second is twenty common games, with their median as a row. All is compiled first, as
+much side by side as there are cores. Expected: half a minute a game on few of them,
+more without a GPU, where --num_envs=64 is enough; then ten seconds a game. Prints one
+JSON line a row, with device and versions, and a table (ms are those of a step of all).
 """
 
 import concurrent.futures
@@ -77,10 +77,10 @@ def timed(call: Callable[[], None], frames: int) -> dict[str, float]:
 
 
 def prepare(game: str, sizes: list[int]) -> dict[int, Callable[[], dict[str, float]]]:
-    """Compiles a scan over the steps for batches of some sizes, and plays the warm-up.
+    """Compiles a scan over the steps for batches of some sizes.
 
     Returns:
-      For each size what measures our rate.
+      For each size what measures our rate; the first one called plays the warm-up.
     """
     env = atari.make(game)
     key = jax.random.key(0)
@@ -119,19 +119,21 @@ def prepare(game: str, sizes: list[int]) -> dict[int, Callable[[], dict[str, flo
         return compiled(size, steps), time.perf_counter() - start
 
     different = min(max(sizes), DIFFERENT)
-    warm = spread(bank[0], different)
     with concurrent.futures.ThreadPoolExecutor() as pool:
         warmer = _WARMUP.value and pool.submit(build, different, _WARMUP.value)
         players = [pool.submit(build, size, _STEPS.value) for size in sizes]
         built = {s: p.result() for s, p in zip(sizes, players, strict=True)}
-        if warmer:
-            warm, _ = warmer.result()[0](key, warm)
+
+    @functools.cache
+    def warm() -> atari.State:
+        start = spread(bank[0], different)
+        return warmer.result()[0](key, start)[0] if warmer else start
 
     def job(size: int) -> Callable[[], dict[str, float]]:
         play, seconds = built[size]
 
         def measure() -> dict[str, float]:
-            state, keys = spread(warm, size), iter(jax.random.split(key, 1000))
+            state, keys = spread(warm(), size), iter(jax.random.split(key, 1000))
 
             def call() -> None:
                 nonlocal state
@@ -146,6 +148,25 @@ def prepare(game: str, sizes: list[int]) -> dict[int, Callable[[], dict[str, flo
     jobs = {size: job(size) for size in sizes}
     consoles.set_backend("auto")
     return jobs
+
+
+def prepare_all(
+    names: Sequence[str],
+) -> list[dict[int, Callable[[], dict[str, float]]]]:
+    """`prepare` for several games side by side, before anything is timed."""
+    sizes = list(map(int, _NUM_ENVS.value))
+    # The back end is the process's: to change it is not for threads.
+    several = _BACKEND.value == "auto"
+    at_once = max(1, (os.cpu_count() or 1) // (len(sizes) + 1)) if several else 1
+    with (
+        concurrent.futures.ThreadPoolExecutor(at_once) as pool,
+        common.progress("compile", len(names)) as advance,
+    ):
+        games = [pool.submit(prepare, name, sizes) for name in names]
+        for name, made in zip(names, games, strict=True):
+            made.result()
+            advance(name, 1)
+        return [made.result() for made in games]
 
 
 def measure_ale(game: str, num_envs: int) -> dict[str, float]:
@@ -185,10 +206,9 @@ def rows() -> list[dict[str, Any]]:
     """One row for each game, system and size of batch; what is absent is left out."""
     found: list[dict[str, Any]] = []
     names = TWENTY if _GAMES.value == ["twenty"] else _GAMES.value
-    for game in names:
+    for game, prepared in zip(names, prepare_all(names), strict=True):
         jobs: list[tuple[str, int, Callable]] = [
-            ("atari", size, measure)
-            for size, measure in prepare(game, list(map(int, _NUM_ENVS.value))).items()
+            ("atari", size, measure) for size, measure in prepared.items()
         ]
         if _ALE_ENVS.value:
             others = (("ale-py", measure_ale), ("envpool", measure_envpool))
