@@ -59,8 +59,10 @@ def exponents(switched: jax.Array, unrolled: int, size: int) -> jax.Array:
     Returns:
         int32 `[n / g, 2**g - 1]` in `[0, 2N)`.
     """
-    chosen = jnp.asarray(patterns(unrolled).T.astype(np.int32))
-    return (switched.reshape(-1, unrolled) @ chosen) & (2 * size - 1)
+    chosen = jnp.asarray(patterns(unrolled).astype(np.int32))[None]
+    # Not a matrix product, which a GPU may lack for integers.
+    total = (switched.reshape(-1, 1, unrolled) * chosen).sum(-1, dtype=jnp.int32)
+    return total & (2 * size - 1)
 
 
 def prepare(key: jax.Array, method: Method) -> Prepared:
