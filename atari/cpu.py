@@ -144,7 +144,7 @@ def fetch(
     # The reset vector of Star Gunner is 0, and so its first instruction is a BRK.
     in_tia = (cpu.pc & 0x1080) == 0
     opcode = jnp.where(in_tia, (cpu.pc >> 8) & 0x3F, opcode)
-    opcode, words = settle((opcode, _words(table, opcode)))
+    opcode, words = settle((opcode, look_up(table, opcode)))
     one, two = (_field(words, "length") > count for count in (1, 2))
     first, mapper = read(mapper, (cpu.pc + 1) & 0xFFFF, one)
     held = mapper
@@ -155,16 +155,15 @@ def fetch(
     return Code(words, opcode, first, jnp.where(two, second, 0)), mapper
 
 
-def _words(table: Any, opcode: Int) -> tuple[Int, Int]:
+def look_up(table: Any, opcode: Int) -> tuple[Int, Int]:
+    """The words of an opcode in the decode table, the first two."""
     return table[opcode], table[opcode + 256]
 
 
-def decode(table: Any, word: Int) -> Code:
-    """The instruction whose bytes are in a word, the opcode lowest."""
-    opcode = word & 0xFF
-    words = _words(table, opcode)
+def decode(word: Int, words: tuple[Int, Int]) -> Code:
+    """The instruction whose bytes are in a word, the opcode lowest; see `look_up`."""
     second = jnp.where(_field(words, "length") > 2, (word >> 16) & 0xFF, 0)
-    return Code(words, opcode, (word >> 8) & 0xFF, second)
+    return Code(words, word & 0xFF, (word >> 8) & 0xFF, second)
 
 
 def turn(code: Code, starts: Bool, pushing: Bool) -> Code:

@@ -102,34 +102,25 @@ def blind_rotate(
     N = test.shape[-1]
     start = rotate(test, (-switched[-1]) & (2 * N - 1))
     fused = method.name == "fused" and layout.supports(N)
+    turns, rotator = switched[:-1], rotation.rotator
     if unrolled > 1:
-        turns = unroll.exponents(switched[:-1], unrolled, N)
-        if fused and rotation.available(bundled=True):
-            return rotation.bundled_rotator(mask, body)(turns, start, key)
-
-        def group(
-            accumulator: jax.Array, xs: tuple[jax.Array, Prepared]
-        ) -> tuple[jax.Array, None]:
-            exponents, entries = xs
-            bundle = unroll.bundle(entries, exponents, method)
-            product = external_product(bundle, accumulator, mask, body, method)
-            return accumulator + product, None
-
-        rotated, _ = jax.lax.scan(group, start, (turns, key))
-        return rotated
+        turns, rotator = unroll.exponents(turns, unrolled, N), rotation.bundled_rotator
+    if fused and rotation.available(bundled=unrolled > 1):
+        return rotator(mask, body)(turns, start, key)
 
     def step(
         accumulator: jax.Array, xs: tuple[jax.Array, Prepared]
     ) -> tuple[jax.Array, None]:
-        amount, bit = xs
-        # acc + s (X**a - 1) acc is X**(a s) acc for a bit s.
-        difference = rotate(accumulator, amount) - accumulator
-        product = external_product(bit, difference, mask, body, method)
+        turn, entry = xs
+        if unrolled > 1:
+            factor, entry = accumulator, unroll.bundle(entry, turn, method)
+        else:
+            # acc + s (X**a - 1) acc is X**(a s) acc for a bit s.
+            factor = rotate(accumulator, turn) - accumulator
+        product = external_product(entry, factor, mask, body, method)
         return accumulator + product, None
 
-    if fused and rotation.available():
-        return rotation.rotator(mask, body)(switched[:-1], start, key)
-    rotated, _ = jax.lax.scan(step, start, (switched[:-1], key))
+    rotated, _ = jax.lax.scan(step, start, (turns, key))
     return rotated
 
 

@@ -127,16 +127,7 @@ R64_256 = _set(
     glwe_key="ternary",
 )
 #: As R64 with three secret bits a step, for a gate sooner done: see `fhe.unroll`.
-R64_U3 = _set(
-    "R64-u3",
-    (618, 2.0**-13.20),
-    _LARGE,
-    (3, 6),
-    (6, 2),
-    (2, 6),
-    glwe_key="ternary",
-    unrolled=3,
-)
+R64_U3 = dataclasses.replace(R64, name="R64-u3", mask_gadget=Gadget(3, 6), unrolled=3)
 #: As R64-u3 with four.
 R64_U4 = dataclasses.replace(R64_U3, name="R64-u4", lwe_dimension=620, unrolled=4)
 #: As R64 with room for `a ^ (b & c)`, at 2**-64 too.

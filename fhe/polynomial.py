@@ -41,13 +41,15 @@ class Method(NamedTuple):
 
     `prepare` takes a uint32 key `[..., R, C, N]`; its result keeps the leading axes.
     `product` takes int32 digits `[R, N]` and one prepared key, and gives uint32
-    `[C, N]`.
+    `[C, N]`. `bundle`, where keys are prepared linearly, does `fhe.unroll.bundle` to
+    prepared ones.
     """
 
     name: str
     prepare: Callable[[jax.Array], Prepared]
     product: Callable[[jax.Array, Prepared], jax.Array]
     exact: bool
+    bundle: Callable[[Prepared, jax.Array], Prepared] | None = None
 
 
 def exact_small_product(polynomials: np.ndarray, small: np.ndarray) -> np.ndarray:
@@ -110,6 +112,13 @@ def _pointwise(digits: jax.Array, key: jax.Array) -> jax.Array:
     return functools.reduce(jnp.add, terms)
 
 
+def _bundle(entries: jax.Array, exponents: jax.Array) -> jax.Array:
+    """Of spectra, complex `[M, R, C, F]` to `[R, C, F]`."""
+    M, R, C, F = entries.shape
+    factors = layout.factors(exponents, F, entries.dtype)
+    return _pointwise(factors, entries.reshape(M, R * C, F)).reshape(R, C, F)
+
+
 def _need_x64() -> None:
     # A context inside a traced function would not reach jnp.fft's own jit.
     if jnp.asarray(0.0).dtype != jnp.float64:
@@ -155,6 +164,12 @@ def _fft32_product(digits: jax.Array, key: jax.Array) -> jax.Array:
 def _fused_prepare(key: jax.Array) -> jax.Array:
     fits = layout.supports(key.shape[-1])
     return layout.prepare(key) if fits else _fft32_prepare(key)
+
+
+def _fused_bundle(entries: jax.Array, exponents: jax.Array) -> jax.Array:
+    # Complex for sizes that the kernel does not know.
+    bundle = _bundle if jnp.iscomplexobj(entries) else layout.bundle
+    return bundle(entries, exponents)
 
 
 def _fused_product(digits: jax.Array, key: jax.Array) -> jax.Array:
@@ -233,9 +248,9 @@ METHODS = {
     method.name: method
     for method in (
         Method("exact", jnp.asarray, _exact_product, exact=True),
-        Method("fft64", _fft64_prepare, _fft64_product, exact=False),
-        Method("fft32", _fft32_prepare, _fft32_product, exact=False),
-        Method("fused", _fused_prepare, _fused_product, exact=False),
+        Method("fft64", _fft64_prepare, _fft64_product, False, _bundle),
+        Method("fft32", _fft32_prepare, _fft32_product, False, _bundle),
+        Method("fused", _fused_prepare, _fused_product, False, _fused_bundle),
         _matrix_method("int8", _INT8),
         _matrix_method("int8_stored", _INT8, stored=True),
         _matrix_method("float16", _FLOAT16),

@@ -12,14 +12,11 @@ the other, instead of n. Bundles cost `2**g - 1` times as much, but do not wait 
 accumulator, nor for one another. Entries' noise grows with their factors.
 """
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from fhe.glwe import rotate
-from fhe.kernels import layout
 from fhe.polynomial import Method, Prepared
 
 
@@ -72,7 +69,7 @@ def prepare(key: jax.Array, method: Method) -> Prepared:
         key: uint32 `[..., R, k + 1, N]`.
         method: how polynomials are multiplied.
     """
-    return method.prepare(key) if _is_spectral(method) else jnp.asarray(key)
+    return jnp.asarray(key) if method.bundle is None else method.prepare(key)
 
 
 def bundle(entries: Prepared, exponents: jax.Array, method: Method) -> Prepared:
@@ -83,21 +80,7 @@ def bundle(entries: Prepared, exponents: jax.Array, method: Method) -> Prepared:
         exponents: int32 `[2**g - 1]` in `[0, 2N)`.
         method: how polynomials are multiplied.
     """
-    if method.name == "fused" and entries.ndim == 8:
-        return layout.bundle(entries, exponents)
-    if _is_spectral(method):
-        return _bundle_spectra(entries, exponents)
+    if method.bundle is not None:
+        return method.bundle(entries, exponents)
     turned = jax.vmap(rotate)(entries, exponents) - entries
     return method.prepare(turned.sum(0, dtype=jnp.uint32))
-
-
-def _is_spectral(method: Method) -> bool:
-    return method.name in ("fft64", "fft32", "fused")
-
-
-def _bundle_spectra(entries: jax.Array, exponents: jax.Array) -> jax.Array:
-    """Complex `[M, R, C, F]` to `[R, C, F]`."""
-    factors = layout.factors(exponents, entries.shape[-1], entries.dtype)
-    factors = factors[:, None, None, :]
-    terms = [f * entry for f, entry in zip(factors, entries, strict=True)]
-    return functools.reduce(jnp.add, terms)

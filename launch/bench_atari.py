@@ -162,11 +162,12 @@ def prepare_all(
         concurrent.futures.ThreadPoolExecutor(at_once) as pool,
         common.progress("compile", len(names)) as advance,
     ):
-        games = [pool.submit(prepare, name, sizes) for name in names]
-        for name, made in zip(names, games, strict=True):
-            made.result()
-            advance(name, 1)
-        return [made.result() for made in games]
+        found = []
+        made = pool.map(functools.partial(prepare, sizes=sizes), names)
+        for name, jobs in zip(names, made, strict=True):
+            found.append(jobs)
+            advance(name)
+        return found
 
 
 def measure_ale(game: str, num_envs: int) -> dict[str, float]:

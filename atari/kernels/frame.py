@@ -24,6 +24,7 @@ from atari.console import State
 from atari.kernels import turns
 from atari.kernels.memory import Bytes, ByteScreen, Notes, Rows, Screen, Table
 from atari.kernels.turns import NOTES, Ahead, Machine, any_of
+from atari.tia import Tia
 
 try:
     from jax.experimental import pallas as pl
@@ -98,14 +99,14 @@ def _kernel(plan: _Plan, tree: Any, *refs: Any) -> None:
 
     # What the other chip's turn does not need stays in memory meanwhile: registers are
     # what bounds how many consoles a multiprocessor holds.
-    tia_rows, tia_tree = jax.tree.flatten(of_tia)
-    known_rows, seen_rows = tia_rows[: turns.KNOWN], tia_rows[: len(turns.SEEN)]
-    unknown = (lane * 0,) * (len(tia_rows) - turns.KNOWN)
+    seen_rows, unseen_rows = of_tia[: len(turns.SEEN)], of_tia[len(turns.SEEN) :]
+    known_rows = of_tia[: len(turns.KNOWN)]
+    unknown = (lane * 0,) * (len(of_tia) - len(turns.KNOWN))
 
     def turn(carry: tuple[Int, Int]) -> tuple[Int, Int]:
         state, last = carry
         core, known = rows.load((of_cpu, known_rows))
-        tia = jax.tree.unflatten(tia_tree, [*known, *unknown])
+        tia = Tia(*known, *unknown)
         base = core.cpu.cycles
         zero = base * 0
         ahead = Ahead(core, turns.seen_of(tia), zero, last, zero, state & 1)
@@ -119,8 +120,7 @@ def _kernel(plan: _Plan, tree: Any, *refs: Any) -> None:
         tia = rows.load(of_tia)
         rows.store((of_cpu, seen_rows), (ahead.core, ahead.seen))
         tia = turns.beam_turn(machine, screen, tia, base, ahead)
-        kept = jax.tree.leaves(tia)[len(turns.SEEN) :]
-        rows.store(tia_rows[len(turns.SEEN) :], kept)
+        rows.store(unseen_rows, tia[len(turns.SEEN) :])
         return goes | ahead.waits, ahead.last
 
     state, last = lax.while_loop(

@@ -59,8 +59,8 @@ class Behind(NamedTuple):
 SEEN = ("vblank", "vsync_end", "dump_end")
 """The first fields of a TIA, which the CPU changes."""
 
-KNOWN = 8
-"""How many of its first fields the CPU's turn looks at: where the beam is, too."""
+KNOWN = (*SEEN, "collisions", "origin", "row", "clock", "frame_start")
+"""The first fields, at which the CPU's turn looks: where the beam is, too."""
 
 
 def seen_of(tia: tias.Tia) -> tuple[Int, ...]:
@@ -162,17 +162,15 @@ def run_ahead(machine: Machine, tia: tias.Tia, base: Int, ahead: Ahead) -> Ahead
 def instructions(rom: jax.Array, alone: bool) -> jax.Array:
     """What begins at each byte of an image, for `_fetch`.
 
-    One word, of which `cpu.decode` makes two look-ups more, so that the caches of many
-    consoles hold other things too; or if consoles are alone three, so that all look-ups
-    are made at once: int32[ROM_SIZE], or thrice that.
+    A word of its bytes, int32[ROM_SIZE]; if consoles are alone followed by the words of
+    its opcode, so that all look-ups are made at once. The caches of many consoles would
+    rather hold other things.
     """
     byte = rom.astype(jnp.int32)
     word = byte | (jnp.roll(byte, -1) << 8) | (jnp.roll(byte, -2) << 16)
     if not alone:
         return word
-    code = cpus.decode(cpus.decode_table(), word)
-    word = code.opcode | (code.first << 8) | (code.second << 16)
-    return jnp.concatenate([word, *code.words])
+    return jnp.concatenate([word, *cpus.look_up(cpus.decode_table(), byte)])
 
 
 def _fetch(machine: Machine, core: Any) -> tuple[cpus.Code, Any]:
@@ -188,12 +186,12 @@ def _fetch(machine: Machine, core: Any) -> tuple[cpus.Code, Any]:
     near = ((cpu.pc & 0x1000) != 0) & ((cpu.pc & 0xFFF) < cartridge.SWITCHES)
     at = cartridge.locate(cart, mapper, cpu.pc) - cartridge.RAM_SIZE
     at = jnp.where(near, at, 0)
+    word, size = machine.code[at], cartridge.ROM_SIZE
     if machine.alone:
-        word, *words = (machine.code[at + k * cartridge.ROM_SIZE] for k in range(3))
-        parts = ((word >> shift) & 0xFF for shift in (0, 8, 16))
-        quick = cpus.Code((words[0], words[1]), *parts), mapper
+        words = machine.code[at + size], machine.code[at + 2 * size]
     else:
-        quick = cpus.decode(machine.table, machine.code[at]), mapper
+        words = cpus.look_up(machine.table, word & 0xFF)
+    quick = cpus.decode(word, words), mapper
 
     return machine.guard(
         ~near, lambda: bus.choose(near, quick, fetch()), quick, rare=True

@@ -136,13 +136,14 @@ def _transform_pair(
     )
     offset = lax.bitcast_convert_type(offset, jnp.float32)[None, :]
     still = _coefficients(plan, lanes, lanes.accumulator + component + N)
+    if turn is not None:
+        turned = _coefficients(plan, lanes, turn.start + component)
     re = im = offset
     for half in (0, N // 2):
         old = triton.load(refs.state.at[still + half])
         if turn is None:
             x = old + carried[None, :]
         else:
-            turned = _coefficients(plan, lanes, turn.start + component)
             new = triton.load(refs.state.at[turned + half])
             # With the sign that a turn by N or more changes.
             x = ((new ^ turn.sign[None, :]) + (carried - turn.sign)[None, :]) - old

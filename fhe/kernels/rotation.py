@@ -110,9 +110,8 @@ def is_right(*, bundled: bool = False, interpret: bool = False) -> bool:
     What another compiler makes of the kernel shows here, and not in a ciphertext.
     Warns if it is wrong; compiling takes some seconds.
     """
-    shapes = sorted({shape(512, 1), shape(512, NARROW + 1)})
-    if bundled:
-        shapes = [shape(512, 1)]
+    batches = (1,) if bundled else (1, NARROW + 1)
+    shapes = sorted({shape(512, batch) for batch in batches})
     run = functools.partial(_layout_is_right, bundled=bundled, interpret=interpret)
     reason = "is wrong"
     # In threads of their own, where nothing is being traced.
@@ -187,12 +186,13 @@ def rotator(
 ) -> Callable[[jax.Array, jax.Array, jax.Array], jax.Array]:
     """`blind_rotate` of one ciphertext; under vmap one kernel does all."""
 
+    @_batched
     def many(switched: jax.Array, start: jax.Array, key: jax.Array) -> jax.Array:
         B, C, N = start.shape
         plan = Plan(switched.shape[1], C, N, mask, body, *shape(N, B))
         return blind_rotate(switched, start, key, plan, interpret=interpret)
 
-    return _batched(many)
+    return many
 
 
 @functools.cache
@@ -205,6 +205,7 @@ def bundled_rotator(
     switched mask, and a key with these leading axes.
     """
 
+    @_batched
     def some(exponents: jax.Array, start: jax.Array, key: jax.Array) -> jax.Array:
         B, C, N = start.shape
         steps = exponents.shape[1]
@@ -214,19 +215,14 @@ def bundled_rotator(
         none = jnp.zeros((B, steps), jnp.int32)
         return blind_rotate(none, start, bundles, plan, interpret=interpret)
 
+    @_batched
     def many(exponents: jax.Array, start: jax.Array, key: jax.Array) -> jax.Array:
-        B = start.shape[0]
-        if B <= BUNDLES:
-            return some(exponents, start, key)
-        parts = [
-            jnp.pad(x, ((0, -B % BUNDLES), *[(0, 0)] * (x.ndim - 1)))
-            for x in (exponents, start)
-        ]
-        parts = [x.reshape(-1, BUNDLES, *x.shape[1:]) for x in parts]
-        found = jax.lax.map(lambda part: some(part[0], part[1], key), tuple(parts))
-        return found.reshape(-1, *start.shape[1:])[:B]
+        def one(pair: tuple[jax.Array, jax.Array]) -> jax.Array:
+            return some(*pair, key)
 
-    return _batched(many)
+        return jax.lax.map(one, (exponents, start), batch_size=BUNDLES)
+
+    return many
 
 
 def _batched(many: Callable[..., jax.Array]) -> Callable[..., jax.Array]:

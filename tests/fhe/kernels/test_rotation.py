@@ -135,7 +135,7 @@ def test_unrolled_gates_by_the_kernel(batch, monkeypatch):
 def test_gates_by_the_kernel(N, batch, monkeypatch):
     """Chosen by the method and batched by vmap; a small and a large batch's layout."""
     interpreted = functools.partial(rotation.rotator, interpret=True)
-    monkeypatch.setattr(bootstrap.rotation, "available", lambda: True)
+    monkeypatch.setattr(bootstrap.rotation, "available", lambda **_: True)
     monkeypatch.setattr(bootstrap.rotation, "rotator", interpreted)
     engine.make_engine.cache_clear()
     small = sizes(N, lwe_dimension=5)
