@@ -35,7 +35,9 @@ def level(
     check_ciphertexts(params, inputs)
     if inputs.shape[:-1] != (len(gates), 3):
         raise ValueError(f"{len(gates)} gates do not fit inputs {list(inputs.shape)}")
-    name = method or polynomial.default_method(jax.devices()[0].platform, len(gates))
+    name = method or polynomial.default_method(
+        jax.devices()[0].platform, len(gates), params.unrolled
+    )
     engine, key = make_engine(params, name, None), device_key(server, name, None)
     rows = [(*g.weights, 0)[:3] for g in gates]
     weights = jnp.asarray(np.array(rows, np.int8))

@@ -144,7 +144,8 @@ def evaluate(
     # A batch's filling is written past its gates, and overwritten by the next batch.
     ends = [total, *(chunk.start + chunk.size for chunk in chunks)]
     names = [
-        method or polynomial.default_method(platform, chunk.size // width)
+        method
+        or polynomial.default_method(platform, chunk.size // width, params.unrolled)
         for chunk in chunks
     ]
     engine = make_engine(params, (names or ["exact"])[0], group)

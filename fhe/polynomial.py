@@ -274,16 +274,19 @@ def precision(name: str) -> contextlib.AbstractContextManager[Any]:
     return jax.enable_x64(True) if name == "fft64" else contextlib.nullcontext()
 
 
-def default_method(platform: str, batch: int) -> str:
+def default_method(platform: str, batch: int, unrolled: int = 1) -> str:
     """The fastest method of a device whose noise equals the exact one's.
 
     Without the fused kernel a matrix unit pays once a large batch shares the step's
-    Toeplitz matrix (measured on an H200: equal at 4,096 gates).
+    Toeplitz matrix (measured on an H200: equal at 4,096 gates), as it cannot where each
+    ciphertext has a bundle of its own.
 
     Args:
         platform: `jax.Device.platform`.
         batch: ciphertexts bootstrapped together.
+        unrolled: secret bits of a step, see `fhe.unroll`.
     """
-    if platform == "gpu" and rotation.available():
+    if platform == "gpu" and rotation.available(bundled=unrolled > 1):
         return "fused"
-    return "fft32" if platform == "cpu" or batch < 4096 else "int8"
+    shared = unrolled == 1 and batch >= 4096
+    return "int8" if shared and platform != "cpu" else "fft32"

@@ -118,3 +118,9 @@ def test_unknown_methods_are_named():
 @pytest.mark.parametrize("platform", ["cpu", "gpu", "tpu"])
 def test_default_methods_exist(platform):
     assert polynomial.default_method(platform, 1) in polynomial.METHODS
+
+
+@pytest.mark.parametrize("platform", ["cpu", "gpu", "tpu"])
+def test_a_matrix_of_its_own_for_each_ciphertext_is_no_default(platform):
+    name = polynomial.default_method(platform, 1 << 14, unrolled=3)
+    assert polynomial.method(name).bundle is not None
