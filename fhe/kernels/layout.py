@@ -38,8 +38,9 @@ class Plan:
         size: N.
         mask: digits of the mask's components.
         body: digits of the body.
-        group: ciphertexts of a program, a power of two up to r / 2.
-        teams: of `2 r` lanes that share the work on a ciphertext, a power of two.
+        group: ciphertexts of a program, a power of two.
+        teams: of `2 r` lanes that share the work on a ciphertext, a power of two;
+            times the group at most r / 2.
         bundled: each ciphertext, alone in its program, has a key of its own that
             multiplies the accumulator as it is: see `fhe.unroll`.
     """
@@ -62,6 +63,11 @@ class Plan:
     def lanes(self) -> int:
         """Of a program."""
         return 2 * self.radix * self.teams * self.group
+
+    @property
+    def at_once(self) -> int:
+        """Pairs of rows, of all ciphertexts, that a program transforms at a time."""
+        return self.teams * self.group
 
     @property
     def pairs(self) -> int:

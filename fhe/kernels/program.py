@@ -42,8 +42,6 @@ class Refs(NamedTuple):
         key: see `layout.prepare`, flat; bundles by step and ciphertext.
         start: where `state` comes from.
         state: int32 `[B * column_slots * 2 * N]`, accumulators negated and as they are.
-        spectra: float32 `[B * pair_slots * 2 * N]`, of digits, by pair, frequency, row
-            and part.
     """
 
     unknown: Any
@@ -53,7 +51,6 @@ class Refs(NamedTuple):
     key: Any
     start: Any
     state: Any
-    spectra: Any
 
 
 class _Lanes(NamedTuple):
@@ -120,20 +117,26 @@ def _coefficients(plan: Plan, lanes: _Lanes, start: jax.Array) -> jax.Array:
     return first[None, :] + _along(plan.radix, plan.radix, 0, 2)
 
 
-def _transform_pair(
+def _digit_fields(
+    plan: Plan, refs: Refs, lanes: _Lanes, pair: Any
+) -> tuple[jax.Array, ...]:
+    """How to find the digits of a row, by halves of a team those of two."""
+    row = (pair * 2 + lanes.half) * layout.FIELDS
+    return tuple(
+        triton.load(refs.digits.at[row + field]) for field in range(layout.FIELDS)
+    )
+
+
+def _find_digits(
     plan: Plan,
-    machine: Machine,
     refs: Refs,
     lanes: _Lanes,
     turn: _Turn | None,
-    pair: jax.Array,
+    fields: tuple[jax.Array, ...],
 ) -> Pair:
-    """Spectra of the digits of a row, by halves of a team those of two."""
+    """Digits of a row, the halves of the polynomial as a complex number's parts."""
     N = plan.size
-    row = (pair * 2 + lanes.half) * layout.FIELDS
-    component, shift, mask, offset, carried = (
-        triton.load(refs.digits.at[row + field]) for field in range(layout.FIELDS)
-    )
+    component, shift, mask, offset, carried = fields
     offset = lax.bitcast_convert_type(offset, jnp.float32)[None, :]
     still = _coefficients(plan, lanes, lanes.accumulator + component + N)
     if turn is not None:
@@ -151,31 +154,43 @@ def _transform_pair(
         bits = (bits & mask[None, :]) | jnp.int32(0x4B000000)  # 2**23 as a float
         digit = lax.bitcast_convert_type(bits, jnp.float32)
         re, im = (re, offset - digit) if half else (digit - offset, im)
+    return re, im
+
+
+def _transform(plan: Plan, machine: Machine, lanes: _Lanes, digits: Pair) -> Pair:
+    """Spectra of digits."""
     factors = transform.constant_factors(plan.radix)
-    re, im = transform.forward(re, im, factors, machine.fma)
+    re, im = transform.forward(*digits, factors, machine.fma)
     return lanes.turn(transform.exchange(re), transform.exchange(im))
+
+
+def _own(
+    plan: Plan, refs: Refs, lanes: _Lanes, slot: Any
+) -> tuple[jax.Array, jax.Array]:
+    """Where the part of a column is that a lane adds to, and what is there."""
+    N = plan.size
+    start = lanes.accumulator + slot * (2 * N) + lanes.half * (N // 2)
+    at = _coefficients(plan, lanes, start)
+    return at, triton.load(refs.state.at[at + N])
 
 
 def _transform_column(
     plan: Plan,
     machine: Machine,
     refs: Refs,
+    own: tuple[jax.Array, jax.Array],
     lanes: _Lanes,
-    slot: jax.Array,
     sums: Pair,
-    touched: jax.Array,
 ) -> None:
-    """Adds a product's column to the accumulator; half a team has one of its limbs."""
+    """Adds a product's column to `_own`; half a team has one of its limbs."""
     N = plan.size
     re, im = lanes.adjoint(*sums)
     re, im = transform.exchange(re), transform.exchange(im)
     re, im = transform.backward_constant(re, im, machine.fma)
     # A half of a team gets one part of both limbs; imaginary parts are negated.
     high, low = _swap(plan, machine.round(re), -machine.round(im))
-    start = lanes.accumulator + slot * (2 * N) + lanes.half * (N // 2)
-    at = _coefficients(plan, lanes, start)
-    new = triton.load(refs.state.at[at + N]) + touched[None, :]
-    new = new + (high << layout.LOW) + low * int(1 / layout.UNIT)
+    at, old = own
+    new = old + (high << layout.LOW) + low * int(1 / layout.UNIT)
     triton.store(refs.state.at[at + N], new)
     triton.store(refs.state.at[at], -new)
 
@@ -194,44 +209,38 @@ def _swap(plan: Plan, a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]
     return transform.split(x.transpose(0, 1, 4, 3, 2).reshape(rows, T, 2), 2)
 
 
-# Between the transforms lanes share the frequencies out, for all ciphertexts of the
-# program: a key value serves each of them.
+# Between the transforms lanes share the frequencies out, for all that the program's
+# teams have transformed: a key value serves each ciphertext.
 
 
 def _share(plan: Plan, x: jax.Array) -> list[jax.Array]:
-    """From one ciphertext at all frequencies, `[r, T]`, to all at some.
+    """From a team's polynomials at all frequencies, `[r, T]`, to all at some.
 
     Returns:
-        float32 `[r / (2 * group), T]` for each ciphertext and half of a team.
+        float32 `[r / (2 * at_once), T]` for each ciphertext, team and half of it.
     """
-    r, G = plan.radix, plan.group
-    x = x.reshape(G, 2, -1, G, 2, r).transpose(3, 4, 2, 0, 1, 5)
-    return transform.unmerge(x.reshape(2 * G, -1, plan.lanes))
+    r, number = plan.radix, plan.at_once
+    x = x.reshape(number, 2, -1, number, 2, r).transpose(3, 4, 2, 0, 1, 5)
+    return transform.unmerge(x.reshape(2 * number, -1, plan.lanes))
 
 
-def _collect(plan: Plan, sums: tuple[Pair, ...]) -> Pair:
-    """The way back, from sums for each ciphertext and limb."""
-    r, G, W = plan.radix, plan.group, plan.teams
+def _collect(plan: Plan, sums: list[Pair]) -> Pair:
+    """The way back, from sums for each ciphertext, team and limb."""
+    r, number = plan.radix, plan.at_once
     found = []
     for parts in zip(*sums, strict=True):
-        # Ciphertext, limb, frequency; a lane's share, team, half of the share, place.
+        # Ciphertext and team, limb, frequency; a lane's share, its halves, place.
         x = transform.merge([part[None] for part in parts])
-        x = x.reshape(G, 2, -1, G, W, 2, r).transpose(3, 5, 2, 0, 4, 1, 6)
+        x = x.reshape(number, 2, -1, number, 2, r).transpose(3, 4, 2, 0, 1, 5)
         found.append(x.reshape(r, plan.lanes))
     return found[0], found[1]
 
 
-def _entries(plan: Plan, lanes: _Lanes, stride: int = 0) -> jax.Array:
-    """Places of a lane's frequencies in fours, `[T, r / (2 * group), 4]`.
-
-    Args:
-        plan: sizes.
-        lanes: who they are.
-        stride: from one upper half of the frequency to the next; by default the key's.
-    """
-    stride = stride or 8 * plan.columns * plan.radix
-    count = plan.radix // (2 * plan.group)
-    upper = (lanes.member * 2 + lanes.half) * count
+def _entries(plan: Plan, lanes: _Lanes) -> jax.Array:
+    """Places in the key of a lane's frequencies, in fours: `[T, count, 4]`."""
+    stride = 8 * plan.columns * plan.radix
+    count = plan.radix // (2 * plan.at_once)
+    upper = ((lanes.member * plan.teams + lanes.team) * 2 + lanes.half) * count
     place = (upper * stride + lanes.place * 4)[:, None, None]
     return place + _along(count, stride, 1, 3) + _along(4, 1, 2, 3)
 
@@ -284,8 +293,27 @@ def _add_rows(machine: Machine, sums: Any, rows: Any, key: Any) -> list[Pair]:
 
 def _nothing(plan: Plan, columns: int) -> tuple[Pair, ...]:
     """Sums of zero, for each column, ciphertext and limb."""
-    zero = jnp.zeros((plan.radix // (2 * plan.group), plan.lanes), jnp.float32)
+    shape = plan.radix // (2 * plan.at_once), plan.lanes
+    zero = jnp.zeros(shape, jnp.float32)
     return ((zero, zero),) * (2 * plan.group * columns)
+
+
+def _add_pair(
+    plan: Plan,
+    machine: Machine,
+    refs: Refs,
+    start: jax.Array,
+    entry: jax.Array,
+    sums: tuple[Pair, ...],
+    rows: list[list[Pair]],
+) -> tuple[Pair, ...]:
+    """Sums with a pair of rows, of each ciphertext, times its part of the key."""
+    found: list[Pair] = []
+    for column in range(plan.columns):
+        key = _limbs(plan, refs, entry + (start + column * (8 * plan.radix)))
+        for both in rows:
+            found += _add_rows(machine, sums[len(found) :], both, key)
+    return *found, *sums[len(found) :]
 
 
 def _alone(
@@ -307,21 +335,19 @@ def _alone(
         sums, touched = carry
         start = (step * plan.pairs + pair) * (8 * plan.columns * plan.radix**2)
         touched = touched | _touch(plan, refs, lanes, start)
-        re, im = _transform_pair(plan, machine, refs, lanes, turn, pair)
+        fields = _digit_fields(plan, refs, lanes, pair)
+        digits = _find_digits(plan, refs, lanes, turn, fields)
+        re, im = _transform(plan, machine, lanes, digits)
         spectra = list(zip(_share(plan, re), _share(plan, im), strict=True))
-        found: list[Pair] = []
-        for column in range(plan.columns):
-            at = entry + (start + column * (8 * plan.radix))
-            key = _limbs(plan, refs, at)
-            for g in range(plan.group):
-                rows = spectra[2 * g : 2 * g + 2]
-                found += _add_rows(machine, sums[len(found) :], rows, key)
-        return tuple(found), touched
+        rows = [spectra[2 * g : 2 * g + 2] for g in range(plan.group)]
+        return _add_pair(plan, machine, refs, start, entry, sums, rows), touched
 
     def add_column(column: jax.Array, sums: tuple[Pair, ...]) -> tuple[Pair, ...]:
         now, later = sums[: 2 * plan.group], sums[2 * plan.group :]
-        found = _collect(plan, now)
-        _transform_column(plan, machine, refs, lanes, column, found, touched)
+        found = _collect(plan, list(now))
+        at, old = _own(plan, refs, lanes, column)
+        own = at, old + touched[None, :]
+        _transform_column(plan, machine, refs, own, lanes, found)
         return *later, *_nothing(plan, 1)
 
     none = jnp.zeros(plan.lanes, jnp.int32)
@@ -337,50 +363,43 @@ def _together(
     lanes: _Lanes,
     step: jax.Array,
     turn: _Turn | None,
+    fields: list[tuple[jax.Array, ...]],
 ) -> None:
-    """A step of several teams, each with some pairs of rows and some columns."""
-    r, C, G, W = plan.radix, plan.columns, plan.group, plan.teams
-    size = plan.pair_slots * 4 * r * r  # of a ciphertext's spectra
+    """A step of several teams, each with some pairs of rows and some columns.
 
-    def write_pair(m: jax.Array, none: int) -> int:
-        slot = lanes.team + m * W
-        pair = jnp.minimum(slot, plan.pairs - 1)
-        re, im = _transform_pair(plan, machine, refs, lanes, turn, pair)
-        start = lanes.ciphertext * size + slot * (4 * r * r)
-        at = (start + lanes.place * 4 + lanes.half * 2)[:, None, None]
-        at = at + _along(r, 4 * r, 1, 3) + _along(2, 1, 2, 3)
-        triton.store(refs.spectra.at[at], jnp.stack([re.T, im.T], axis=-1))
-        return none
-
+    What needs memory is asked for at first: one wait does for all.
+    """
+    W, G = plan.teams, plan.group
     entry = _entries(plan, lanes)
-    spectrum = _entries(plan, lanes, stride=4 * r)
-
-    def add_column(m: jax.Array, none: int) -> int:
-        slot = lanes.team + m * W
-        column = jnp.minimum(slot, C - 1) * (8 * r)
-
-        def add_pair(pair: jax.Array, sums: tuple[Pair, ...]) -> tuple[Pair, ...]:
-            start = (step * plan.pairs + pair) * (8 * C * r * r)
-            key = _limbs(plan, refs, entry + (start + column)[:, None, None])
-            found: list[Pair] = []
-            for g in range(G):
-                start = (lanes.first + g) * size + pair * (4 * r * r)
-                rows = _complex(triton.load(refs.spectra.at[spectrum + start]))
-                found += _add_rows(machine, sums[len(found) :], rows, key)
-            return tuple(found)
-
-        sums = lax.fori_loop(0, plan.pairs, add_pair, _nothing(plan, 1))
-        found = _collect(plan, sums)
-        _transform_column(plan, machine, refs, lanes, slot, found, touched)
-        return none
-
+    starts = [
+        (step * plan.pairs + pair) * (8 * plan.columns * plan.radix**2)
+        for pair in range(plan.pairs)
+    ]
+    digits = [_find_digits(plan, refs, lanes, turn, some) for some in fields]
+    slots = [lanes.team + first for first in range(0, plan.column_slots, W)]
+    owns = [_own(plan, refs, lanes, slot) for slot in slots]
     touched = jnp.zeros(plan.lanes, jnp.int32)
-    for pair in range(plan.pairs):
-        start = (step * plan.pairs + pair) * (8 * C * r * r)
+    for start in starts:
         touched = touched | _touch(plan, refs, lanes, start)
-    lax.fori_loop(0, plan.pair_slots // W, write_pair, 0)
-    machine.barrier()  # all have written spectra and read the accumulators
-    lax.fori_loop(0, plan.column_slots // W, add_column, 0)
+
+    sums = _nothing(plan, plan.column_slots)
+    for turn_number, some in enumerate(digits):
+        re, im = _transform(plan, machine, lanes, some)
+        spectra = list(zip(_share(plan, re), _share(plan, im), strict=True))
+        for w, start in enumerate(starts[turn_number * W :][:W]):
+            rows = [spectra[2 * (g * W + w) :][:2] for g in range(G)]
+            sums = _add_pair(plan, machine, refs, start, entry, sums, rows)
+
+    machine.barrier()  # all have read the accumulators
+    for first, (at, old) in zip(range(0, plan.column_slots, W), owns, strict=True):
+        now = [
+            sums[((first + w) * G + g) * 2 + limb]
+            for g in range(G)
+            for w in range(W)
+            for limb in range(2)
+        ]
+        own = at, old + touched[None, :]
+        _transform_column(plan, machine, refs, own, lanes, _collect(plan, now))
 
 
 def run(plan: Plan, machine: Machine, *arrays: Any) -> None:
@@ -390,8 +409,10 @@ def run(plan: Plan, machine: Machine, *arrays: Any) -> None:
     N, T = plan.size, plan.lanes
     batch = refs.amounts.shape[0] // plan.steps
 
-    def turn_of(i: jax.Array) -> _Turn:
-        amount = triton.load(refs.amounts.at[i * batch + lanes.ciphertext])
+    def amount_of(i: jax.Array) -> jax.Array:
+        return triton.load(refs.amounts.at[i * batch + lanes.ciphertext])
+
+    def turn_by(amount: jax.Array) -> _Turn:
         return _Turn(
             lanes.accumulator + (N - (amount & (N - 1))),
             -lax.shift_right_logical(
@@ -399,18 +420,26 @@ def run(plan: Plan, machine: Machine, *arrays: Any) -> None:
             ),
         )
 
-    def one_step(i: jax.Array, sums: tuple[Pair, ...]) -> tuple[Pair, ...]:
+    fields = [
+        _digit_fields(plan, refs, lanes, jnp.minimum(lanes.team + m, plan.pairs - 1))
+        for m in range(0, plan.pair_slots if plan.teams > 1 else 0, plan.teams)
+    ]
+
+    def one_step(i: jax.Array, carry: Any) -> Any:
+        amount, sums = carry
         step, turn = i, None
         if plan.bundled:
             step = i * batch + lanes.first
         else:
-            turn = turn_of(i)
+            turn = turn_by(amount)
+            amount = amount_of(jnp.minimum(i + 1, plan.steps - 1))
         if plan.teams == 1:
             sums = _alone(plan, machine, refs, lanes, step, turn, sums)
         else:
-            _together(plan, machine, refs, lanes, step, turn)
+            _together(plan, machine, refs, lanes, step, turn, fields)
         machine.barrier()  # all have written the accumulators
-        return sums
+        return amount, sums
 
     sums = _nothing(plan, plan.columns if plan.teams == 1 else 0)
-    lax.fori_loop(0, plan.steps, one_step, sums)
+    first = None if plan.bundled else amount_of(jnp.int32(0))
+    lax.fori_loop(0, plan.steps, one_step, (first, sums))

@@ -85,13 +85,9 @@ def blind_rotate(
         state.reshape(-1),
     ]
     machine = instructions.INTERPRETER if interpret else instructions.GPU
-    spectra = 1 if plan.teams == 1 else B * plan.pair_slots * 2 * N
-    found, _ = pl.pallas_call(
+    found = pl.pallas_call(
         functools.partial(program.run, plan, machine),
-        out_shape=[
-            jax.ShapeDtypeStruct((state.size,), jnp.int32),
-            jax.ShapeDtypeStruct((spectra,), jnp.float32),
-        ],
+        out_shape=jax.ShapeDtypeStruct((state.size,), jnp.int32),
         grid=(B // plan.group,),
         input_output_aliases={len(inputs) - 1: 0},
         compiler_params=triton.CompilerParams(
@@ -177,7 +173,9 @@ def _step(
 
 def shape(size: int, batch: int) -> tuple[int, int]:
     """The fastest group and number of teams for a batch."""
-    return (1, 4) if batch <= NARROW or size < 128 else (4, 1)
+    if size < 128:
+        return 1, 2
+    return (1, 4) if batch <= NARROW else (4, 1)
 
 
 @functools.cache

@@ -44,14 +44,15 @@ def sizes(N, **changes):
 @pytest.mark.parametrize(
     ("N", "k", "gadgets", "group", "teams"),
     [
-        (32, 2, R64, 1, 4),
-        (32, 1, WIDE, 2, 2),
+        (32, 2, R64, 1, 2),
+        (32, 1, WIDE, 2, 1),
         (128, 2, R128, 2, 1),
         (128, 4, R64, 1, 4),
         (128, 3, R64, 4, 1),
         (512, 2, R64, 4, 1),
         (512, 2, R64, 1, 4),
-        (512, 2, R128, 2, 4),
+        (512, 2, R128, 1, 4),
+        (512, 1, WIDE, 2, 4),
     ],
 )
 def test_one_step_is_near_the_exact_one(N, k, gadgets, group, teams, wrap):
