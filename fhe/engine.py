@@ -18,6 +18,12 @@ from fhe.bootstrap import EvaluationKey, bootstrap_sign, prepare_key
 from fhe.keys import ServerKey
 from fhe.params import Params
 
+FEW = 32
+"""Ciphertexts that a GPU bootstraps sooner than fewer, if they share the key.
+
+They fetch it for one another, and matrix units switch their keys.
+"""
+
 Devices = tuple[jax.Device, ...]
 T = TypeVar("T")
 
@@ -96,12 +102,16 @@ def _write(wires: jax.Array, fresh: jax.Array, row: jax.Array) -> jax.Array:
 @functools.lru_cache(maxsize=8)
 def make_engine(params: Params, method: str, devices: Devices | None) -> Engine:
     """Compiles, as they are called, the pieces for one device or several."""
+    gpu = (devices or jax.devices())[0].platform == "gpu"
+    least = FEW if gpu and method == "fused" and params.unrolled == 1 else 1
 
     def bootstrap(phases: jax.Array, key: EvaluationKey) -> jax.Array:
         one = functools.partial(
             bootstrap_sign, params=params, method=polynomial.method(method)
         )
-        fresh = jax.vmap(one, in_axes=(0, None))(phases, key)
+        size = phases.shape[0]
+        phases = jnp.pad(phases, ((0, max(0, least - size)), (0, 0)))
+        fresh = jax.vmap(one, in_axes=(0, None))(phases, key)[:size]
         if devices is not None:
             # The one exchange of a level; every device then writes the same wires.
             fresh = jax.lax.all_gather(fresh, "devices", tiled=True)

@@ -23,7 +23,7 @@ from atari.cartridge import Cartridge
 from atari.console import State
 from atari.kernels import turns
 from atari.kernels.memory import Bytes, ByteScreen, Notes, Rows, Screen, Table
-from atari.kernels.turns import NOTES, Ahead, Machine, any_of
+from atari.kernels.turns import NOTES, NOTES_ALONE, Ahead, Machine, any_of
 from atari.tia import Tia
 
 try:
@@ -58,6 +58,11 @@ class _Plan(NamedTuple):
     lanes: int  # consoles of a program
     interpret: bool
 
+    @property
+    def notes(self) -> int:
+        """Of a console."""
+        return NOTES_ALONE if self.lanes == 1 else NOTES
+
 
 def _kernel(plan: _Plan, tree: Any, *refs: Any) -> None:
     """Runs a frame of a program's consoles."""
@@ -85,7 +90,7 @@ def _kernel(plan: _Plan, tree: Any, *refs: Any) -> None:
         + program * (cartridge.RAM_SIZE * plan.lanes)
         + within,
     )
-    notes = Notes(notes_ref, program * (NOTES * plan.lanes) + within, plan.lanes)
+    notes = Notes(notes_ref, program * (plan.notes * plan.lanes) + within, plan.lanes)
     screen: Any = None
     alone = plan.lanes == 1
     if plan.height:
@@ -112,7 +117,7 @@ def _kernel(plan: _Plan, tree: Any, *refs: Any) -> None:
         ahead = Ahead(core, turns.seen_of(tia), zero, last, zero, state & 1)
         step = functools.partial(turns.run_ahead, machine, tia, base)
         _, ahead = lax.while_loop(
-            lambda c: (c[0] < NOTES) & any_of(turns.can_go(c[1].core, c[1].waits)),
+            lambda c: (c[0] < plan.notes) & any_of(turns.can_go(c[1].core, c[1].waits)),
             lambda c: (c[0] + 1, step(c[1])),
             (jnp.int32(0), ahead),
         )
@@ -212,7 +217,7 @@ def run(
     fixed = [cpus.decode_table(), display.reshape(-1), code]
     changed = [memory, pictures, jnp.stack(leaves)]
     like = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in changed]
-    notes = jax.ShapeDtypeStruct((size * NOTES,), jnp.int32)
+    notes = jax.ShapeDtypeStruct((size * plan.notes,), jnp.int32)
     memory, pictures, rows, _ = pl.pallas_call(
         functools.partial(_kernel, plan, tree),
         out_shape=[*like, notes],

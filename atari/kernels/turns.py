@@ -14,8 +14,11 @@ from atari.cartridge import Cartridge
 from atari.kernels import strips
 from atari.kernels.memory import Bytes, Notes
 
-NOTES = 256
-"""Steps of the CPU between two turns of the beam, and so the most writes noted."""
+NOTES, NOTES_ALONE = 256, 512
+"""Steps of the CPU between two turns of the beam, and so the most writes noted.
+
+Few where the notes of many consoles share a cache; at most 512, so that cycles fit.
+"""
 
 # A note is the write's cycle since the turn began, its register and its value.
 _CYCLE, _REGISTER = 15, 8

@@ -12,7 +12,7 @@ holds what: an instruction between lanes would meet others than it means.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -298,21 +298,24 @@ def _nothing(plan: Plan, columns: int) -> tuple[Pair, ...]:
     return ((zero, zero),) * (2 * plan.group * columns)
 
 
+def _key(plan: Plan, refs: Refs, at: jax.Array, column: int) -> list[tuple[Pair, Pair]]:
+    return _limbs(plan, refs, at + column * (8 * plan.radix))
+
+
 def _add_pair(
-    plan: Plan,
     machine: Machine,
-    refs: Refs,
-    start: jax.Array,
-    entry: jax.Array,
     sums: tuple[Pair, ...],
     rows: list[list[Pair]],
+    key: Iterable[list[tuple[Pair, Pair]]],
 ) -> tuple[Pair, ...]:
-    """Sums with a pair of rows, of each ciphertext, times its part of the key."""
+    """Sums with a pair of rows, of each ciphertext, times its part of the key.
+
+    That is given column by column, and loaded when its turn comes if it is not there.
+    """
     found: list[Pair] = []
-    for column in range(plan.columns):
-        key = _limbs(plan, refs, entry + (start + column * (8 * plan.radix)))
+    for limbs in key:
         for both in rows:
-            found += _add_rows(machine, sums[len(found) :], both, key)
+            found += _add_rows(machine, sums[len(found) :], both, limbs)
     return *found, *sums[len(found) :]
 
 
@@ -340,7 +343,8 @@ def _alone(
         re, im = _transform(plan, machine, lanes, digits)
         spectra = list(zip(_share(plan, re), _share(plan, im), strict=True))
         rows = [spectra[2 * g : 2 * g + 2] for g in range(plan.group)]
-        return _add_pair(plan, machine, refs, start, entry, sums, rows), touched
+        key = (_key(plan, refs, entry + start, c) for c in range(plan.columns))
+        return _add_pair(machine, sums, rows, key), touched
 
     def add_column(column: jax.Array, sums: tuple[Pair, ...]) -> tuple[Pair, ...]:
         now, later = sums[: 2 * plan.group], sums[2 * plan.group :]
@@ -362,35 +366,42 @@ def _together(
     refs: Refs,
     lanes: _Lanes,
     step: jax.Array,
+    following: jax.Array | None,
     turn: _Turn | None,
     fields: list[tuple[jax.Array, ...]],
 ) -> None:
     """A step of several teams, each with some pairs of rows and some columns.
 
-    What needs memory is asked for at first: one wait does for all.
+    What needs memory is asked for at first, as far as there are registers: one wait
+    does for all. Loads come back in their order, so that the part of the key for the
+    `following` step is brought near when nothing is waited for.
     """
     W, G = plan.teams, plan.group
     entry = _entries(plan, lanes)
-    starts = [
-        (step * plan.pairs + pair) * (8 * plan.columns * plan.radix**2)
-        for pair in range(plan.pairs)
-    ]
+
+    def start_of(step: jax.Array, pair: int) -> jax.Array:
+        return (step * plan.pairs + pair) * (8 * plan.columns * plan.radix**2)
+
+    def key_of(pair: int) -> Iterator[list[tuple[Pair, Pair]]]:
+        at = entry + start_of(step, pair)
+        return (_key(plan, refs, at, column) for column in range(plan.columns))
+
     digits = [_find_digits(plan, refs, lanes, turn, some) for some in fields]
     slots = [lanes.team + first for first in range(0, plan.column_slots, W)]
     owns = [_own(plan, refs, lanes, slot) for slot in slots]
-    touched = jnp.zeros(plan.lanes, jnp.int32)
-    for start in starts:
-        touched = touched | _touch(plan, refs, lanes, start)
+    keys: dict[int, Iterable] = {pair: key_of(pair) for pair in range(plan.pairs)}
+    keys[0] = list(keys[0])
 
     sums = _nothing(plan, plan.column_slots)
-    for turn_number, some in enumerate(digits):
+    for number, some in enumerate(digits):
         re, im = _transform(plan, machine, lanes, some)
         spectra = list(zip(_share(plan, re), _share(plan, im), strict=True))
-        for w, start in enumerate(starts[turn_number * W :][:W]):
+        for w in range(min(W, plan.pairs - number * W)):
             rows = [spectra[2 * (g * W + w) :][:2] for g in range(G)]
-            sums = _add_pair(plan, machine, refs, start, entry, sums, rows)
+            sums = _add_pair(machine, sums, rows, keys[number * W + w])
 
     machine.barrier()  # all have read the accumulators
+    touched = jnp.zeros(plan.lanes, jnp.int32)
     for first, (at, old) in zip(range(0, plan.column_slots, W), owns, strict=True):
         now = [
             sums[((first + w) * G + g) * 2 + limb]
@@ -398,8 +409,12 @@ def _together(
             for w in range(W)
             for limb in range(2)
         ]
+        found = _collect(plan, now)
+        for pair in range(plan.pairs if following is not None and not first else 0):
+            start = start_of(following, pair)
+            touched = touched | _touch(plan, refs, lanes, start)
         own = at, old + touched[None, :]
-        _transform_column(plan, machine, refs, own, lanes, _collect(plan, now))
+        _transform_column(plan, machine, refs, own, lanes, found)
 
 
 def run(plan: Plan, machine: Machine, *arrays: Any) -> None:
@@ -427,16 +442,17 @@ def run(plan: Plan, machine: Machine, *arrays: Any) -> None:
 
     def one_step(i: jax.Array, carry: Any) -> Any:
         amount, sums = carry
-        step, turn = i, None
+        step, following, turn = i, None, None
         if plan.bundled:
             step = i * batch + lanes.first
         else:
             turn = turn_by(amount)
-            amount = amount_of(jnp.minimum(i + 1, plan.steps - 1))
+            following = jnp.minimum(i + 1, plan.steps - 1)
+            amount = amount_of(following)
         if plan.teams == 1:
             sums = _alone(plan, machine, refs, lanes, step, turn, sums)
         else:
-            _together(plan, machine, refs, lanes, step, turn, fields)
+            _together(plan, machine, refs, lanes, step, following, turn, fields)
         machine.barrier()  # all have written the accumulators
         return amount, sums
 

@@ -30,9 +30,8 @@ try:
 except ImportError:  # a JAX without this lowering
     pl = triton = None  # type: ignore[assignment]
 
-NARROW = 128
+NARROW = 256
 """Ciphertexts up to which four teams work on each (measured on an H100)."""
-
 
 BUNDLES = 64
 """Ciphertexts whose bundles are in memory together, 20 MB each for the set R64-u3."""
@@ -67,8 +66,8 @@ def blind_rotate(
         uint32 `[B, k + 1, N]`.
     """
     B, C, N = start.shape
-    if B % plan.group:
-        extra = -B % plan.group
+    extra = -B % plan.group
+    if extra:
         switched = jnp.pad(switched, ((0, extra), (0, 0)))
         start = jnp.pad(start, ((0, extra), (0, 0), (0, 0)))
         found = blind_rotate(switched, start, key, plan, interpret=interpret)
