@@ -410,9 +410,10 @@ def _together(
             for limb in range(2)
         ]
         found = _collect(plan, now)
-        for pair in range(plan.pairs if following is not None and not first else 0):
-            start = start_of(following, pair)
-            touched = touched | _touch(plan, refs, lanes, start)
+        if following is not None and not first:
+            for pair in range(plan.pairs):
+                start = start_of(following, pair)
+                touched = touched | _touch(plan, refs, lanes, start)
         own = at, old + touched[None, :]
         _transform_column(plan, machine, refs, own, lanes, found)
 
