@@ -56,6 +56,7 @@ def shared_seconds(
     link: Link,
     *,
     batches: tuple[int, int] = (256, 4096),
+    full: int = 1,
 ) -> tuple[float, float]:
     """Estimated seconds on devices that share every level, batch by batch.
 
@@ -69,6 +70,7 @@ def shared_seconds(
         devices: how many.
         link: between them.
         batches: smallest and largest of a device, as `evaluate` cuts levels.
+        full: see `engine.split_level`.
 
     Returns:
         Seconds in all, and those of the exchange among them.
@@ -86,7 +88,9 @@ def shared_seconds(
         [
             chunk.size // devices
             for start, stop in itertools.pairwise(circuit.level_starts)
-            for chunk in split_level(int(start), int(stop), *batches[::-1], devices)
+            for chunk in split_level(
+                int(start), int(stop), *batches[::-1], devices, full=full
+            )
         ]
     )
     alone = float(np.maximum(rates.latency, sizes / rates.throughput).sum())

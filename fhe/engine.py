@@ -37,12 +37,18 @@ class Chunk(NamedTuple):
 
 
 def split_level(
-    start: int, stop: int, largest: int, smallest: int, devices: int = 1
+    start: int,
+    stop: int,
+    largest: int,
+    smallest: int,
+    devices: int = 1,
+    *,
+    full: int = 1,
 ) -> list[Chunk]:
     """Cuts a level into batches of a power of two gates a device.
 
-    A batch is more than three quarters full unless it is the smallest, which costs a
-    device no less than a fuller one.
+    A batch is more than three quarters full unless it is small: then it takes a device
+    less time than two of half its size.
 
     Args:
         start: first gate.
@@ -50,18 +56,37 @@ def split_level(
         largest: limit of a device's batch, a power of two.
         smallest: size under which a device saves no time, a power of two.
         devices: how many share a batch.
+        full: size up to which a device is not filled by half of it.
+
+    Example:
+        >>> [chunk.size for chunk in split_level(0, 150, 4096, 128)]
+        [128, 128]
+        >>> [chunk.size for chunk in split_level(0, 150, 4096, 128, full=512)]
+        [256]
     """
     chunks = []
     while start < stop:
         left = -(-(stop - start) // devices)
         # The next power of two, or the one below where that wastes a quarter or more.
         size = min(largest, 1 << (max(left, smallest) - 1).bit_length())
-        if size > smallest and 4 * left <= 3 * size:
+        if size > max(smallest, full) and 4 * left <= 3 * size:
             size //= 2
         size *= devices
         chunks.append(Chunk(start, min(start + size, stop), size))
         start = chunks[-1].stop
     return chunks
+
+
+def usual_batches(platform: str, params: Params) -> tuple[int, int]:
+    """What `split_level` takes as smallest and full (measured on an H100).
+
+    Args:
+        platform: `jax.Device.platform`.
+        params: see `fhe.params`.
+    """
+    if platform == "cpu":
+        return 8, 8
+    return (16, 16) if params.unrolled > 1 else (128, 512)
 
 
 class Engine(NamedTuple):

@@ -17,7 +17,15 @@ import numpy as np
 
 from fhe import container, lwe, polynomial, torus
 from fhe.circuit import Circuit
-from fhe.engine import Chunk, Devices, device_key, make_engine, places, split_level
+from fhe.engine import (
+    Chunk,
+    Devices,
+    device_key,
+    make_engine,
+    places,
+    split_level,
+    usual_batches,
+)
 from fhe.keys import ServerKey, check_ciphertexts
 from fhe.torus import Array
 
@@ -123,9 +131,9 @@ def evaluate(
     if group is not None and not places(group):
         raise ValueError(f"none of the devices {list(group)} belongs to this process")
     platform = (group or jax.local_devices())[0].platform
+    smallest, full = usual_batches(platform, params)
     if min_batch is None:
-        usual = 16 if params.unrolled > 1 else 128
-        min_batch = min(max_batch, 8 if platform == "cpu" else usual)
+        min_batch = min(max_batch, smallest)
     for size in (min_batch, max_batch):
         if size < 1 or size & (size - 1):
             raise ValueError(f"batch sizes must be powers of two, got {size}")
@@ -134,7 +142,9 @@ def evaluate(
     chunks = [
         chunk
         for start, stop in itertools.pairwise(starts)
-        for chunk in split_level(int(start), int(stop), max_batch, min_batch, width)
+        for chunk in split_level(
+            int(start), int(stop), max_batch, min_batch, width, full=full
+        )
     ]
     inputs, total, done = np.asarray(ciphertexts), len(circuit.offset), 0
     saver = None

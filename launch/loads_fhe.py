@@ -13,7 +13,7 @@ from rich.table import Table
 import fhe
 from fhe import cost, keys, params
 from fhe.circuit import random_inputs
-from fhe.engine import split_level
+from fhe.engine import split_level, usual_batches
 from launch.scaling import Devices, Load, Row, Work, places, seconds_of
 
 
@@ -93,11 +93,12 @@ def gathers(
     circuit: fhe.Circuit, chosen: fhe.Params, devices: Devices, batches: tuple[int, int]
 ) -> Callable[[], Any]:
     """What devices exchange in an evaluation, and nothing else."""
+    _, full = usual_batches(devices[0].platform, chosen)
     chunks = [
         chunk.size // len(devices)
         for start, stop in itertools.pairwise(circuit.level_starts)
         for chunk in split_level(
-            int(start), int(stop), batches[1], batches[0], len(devices)
+            int(start), int(stop), batches[1], batches[0], len(devices), full=full
         )
     ]
     gather = jax.pmap(
@@ -175,8 +176,13 @@ def model(
     for path, copies in itertools.product(paths.values(), (1, max(counts))):
         circuit = load(path)
         wide = circuit if copies == 1 else fhe.side_by_side(circuit, copies)
+        _, full = usual_batches(jax.devices()[0].platform, server.params)
         seconds_on = functools.partial(
-            cost.shared_seconds, wide, server.params, rates, link=link, batches=batches
+            cost.shared_seconds,
+            *(wide, server.params, rates),
+            link=link,
+            batches=batches,
+            full=full,
         )
         one, _ = seconds_on(1)
         for count in counts:
