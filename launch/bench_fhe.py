@@ -37,6 +37,9 @@ _REPEATS = flags.DEFINE_integer("repeats", 5, "timed calls", lower_bound=1)
 _FLOOR = flags.DEFINE_float("floor", 0.0, "gates/s that some row must reach")
 _OUTPUT = flags.DEFINE_string("output", None, "file that JSON lines are appended to")
 
+_WARM = 0.3
+"""Seconds of calls that are not timed."""
+
 
 def key_facts() -> tuple[keys.ClientKey, keys.ServerKey, dict[str, Any]]:
     """Keys, the time to make them and their sizes in files."""
@@ -74,6 +77,9 @@ def measure(
     start = time.perf_counter()
     fresh = jax.block_until_ready(run())
     first = time.perf_counter() - start
+    start = time.perf_counter()
+    while time.perf_counter() - start < _WARM:  # a GPU's clock takes its time
+        fresh = jax.block_until_ready(run())
     seconds = []
     for _ in range(_REPEATS.value):
         start = time.perf_counter()

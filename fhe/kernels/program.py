@@ -2,9 +2,9 @@
 
 A team of `2 r` lanes, a warp for N = 512, transforms two polynomials at a time, see
 `fhe.kernels.transform`: the digits of two rows, and in the end the two limbs of a
-column. A team works on a ciphertext alone, its sums in registers; or several teams take
-a pair of rows and a column each, which is slower but sooner done. Accumulators, which
-turn, and spectra that teams share go through memory, in practice through caches.
+column. A team works on a ciphertext alone; or several teams take a pair of rows and a
+column each, which is slower but sooner done. Accumulators, which turn, go through
+memory, in practice through caches; spectra and sums stay in registers.
 
 The loops over pairs of rows and over columns keep the code within the instruction
 cache. Lanes exchange values by reshaping alone, since the compiler chooses which lane
