@@ -28,6 +28,7 @@ from absl import app, flags
 from rich.table import Table
 
 from atari import console as consoles, rom
+from atari.kernels import frame
 from launch import common
 from launch.player import Player
 from launch.referee import choices, run
@@ -46,6 +47,9 @@ _BACKEND = flags.DEFINE_enum(
     "auto",
     ["auto", "lax", "pallas", "interpret"],
     "XLA's loop or the GPU kernel; auto: the kernel on a GPU",
+)
+_WIDE = flags.DEFINE_bool(
+    "wide", False, "the kernel as large batches have it, 32 consoles a warp, not one"
 )
 _JSON = flags.DEFINE_string("json", "", "file of JSON lines, one a game; resumes")
 
@@ -78,6 +82,8 @@ def main(argv: list[str]) -> None:
     common.setup()
     ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
     consoles.set_backend(_BACKEND.value)
+    if _WIDE.value:
+        frame.FEW = 0
     names = _GAMES.value or rom.names()
     for name in names:
         rom.properties(name)
@@ -87,12 +93,13 @@ def main(argv: list[str]) -> None:
         "sticky": _STICKY.value,
         "backend": _BACKEND.value,
         "modes": _MODES.value,
+        "wide": _WIDE.value,
     }
     rows: dict[str, dict[str, Any]] = {}
     if _JSON.value and Path(_JSON.value).exists():
         for line in Path(_JSON.value).read_text().splitlines():
             old = json.loads(line)
-            old.setdefault("modes", False)
+            old = {"modes": False, "wide": False} | old
             if old["game"] in names and all(
                 old.get(k) == v for k, v in settings.items()
             ):

@@ -52,7 +52,7 @@ def sizes(N, **changes):
         (512, 2, R64, 4, 1),
         (512, 2, R64, 1, 4),
         (512, 2, R128, 1, 4),
-        (512, 1, WIDE, 2, 4),
+        (128, 1, WIDE, 2, 2),
     ],
 )
 def test_one_step_is_near_the_exact_one(N, k, gadgets, group, teams, wrap):
