@@ -1,7 +1,6 @@
 """What a program will cost: bootstraps, levels, seconds, security, failure."""
 
 import functools
-import itertools
 import statistics
 import time
 from typing import NamedTuple
@@ -11,7 +10,7 @@ import numpy as np
 
 from fhe import batch, gates, lwe, noise, security, torus
 from fhe.circuit import Circuit
-from fhe.engine import split_level
+from fhe.engine import split_levels
 from fhe.keys import ServerKey
 from fhe.params import Params
 
@@ -84,15 +83,9 @@ def shared_seconds(
         >>> 1.5 < one / two < 2
         True
     """
-    sizes = np.array(
-        [
-            chunk.size // devices
-            for start, stop in itertools.pairwise(circuit.level_starts)
-            for chunk in split_level(
-                int(start), int(stop), *batches[::-1], devices, full=full
-            )
-        ]
-    )
+    smallest, largest = batches
+    chunks = split_levels(circuit.level_starts, largest, smallest, devices, full=full)
+    sizes = np.array([chunk.size // devices for chunk in chunks])
     alone = float(np.maximum(rates.latency, sizes / rates.throughput).sum())
     if devices == 1:
         return alone, 0.0

@@ -7,16 +7,19 @@ devices belong to several processes, each makes the same calls with its own shar
 """
 
 import functools
+import itertools
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from fhe import lwe, polynomial
 from fhe.bootstrap import EvaluationKey, bootstrap_sign, prepare_key
 from fhe.keys import ServerKey
 from fhe.params import Params
+from fhe.torus import Array
 
 FEW = 32
 """Ciphertexts that a GPU bootstraps sooner than fewer, if they share the key.
@@ -77,8 +80,24 @@ def split_level(
     return chunks
 
 
+def split_levels(
+    starts: Array,
+    largest: int,
+    smallest: int,
+    devices: int = 1,
+    *,
+    full: int = 1,
+) -> list[Chunk]:
+    """`split_level` of each of a circuit's levels, given `Circuit.level_starts`."""
+    return [
+        chunk
+        for start, stop in itertools.pairwise(np.asarray(starts).tolist())
+        for chunk in split_level(start, stop, largest, smallest, devices, full=full)
+    ]
+
+
 def usual_batches(platform: str, params: Params) -> tuple[int, int]:
-    """What `split_level` takes as smallest and full (measured on an H100).
+    """What `split_levels` takes as smallest and full (measured on an H100).
 
     Args:
         platform: `jax.Device.platform`.

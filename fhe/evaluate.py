@@ -6,7 +6,6 @@ that XLA compiles a handful of programs, and no more for the next circuit.
 """
 
 import hashlib
-import itertools
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,7 +22,7 @@ from fhe.engine import (
     device_key,
     make_engine,
     places,
-    split_level,
+    split_levels,
     usual_batches,
 )
 from fhe.keys import ServerKey, check_ciphertexts
@@ -138,14 +137,7 @@ def evaluate(
         if size < 1 or size & (size - 1):
             raise ValueError(f"batch sizes must be powers of two, got {size}")
     width = len(group) if group else 1
-    starts = np.asarray(circuit.level_starts)
-    chunks = [
-        chunk
-        for start, stop in itertools.pairwise(starts)
-        for chunk in split_level(
-            int(start), int(stop), max_batch, min_batch, width, full=full
-        )
-    ]
+    chunks = split_levels(circuit.level_starts, max_batch, min_batch, width, full=full)
     inputs, total, done = np.asarray(ciphertexts), len(circuit.offset), 0
     saver = None
     if checkpoint is not None:

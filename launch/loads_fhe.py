@@ -13,7 +13,7 @@ from rich.table import Table
 import fhe
 from fhe import cost, keys, params
 from fhe.circuit import random_inputs
-from fhe.engine import split_level, usual_batches
+from fhe.engine import split_levels, usual_batches
 from launch.scaling import Devices, Load, Row, Work, places, seconds_of
 
 
@@ -94,13 +94,10 @@ def gathers(
 ) -> Callable[[], Any]:
     """What devices exchange in an evaluation, and nothing else."""
     _, full = usual_batches(devices[0].platform, chosen)
-    chunks = [
-        chunk.size // len(devices)
-        for start, stop in itertools.pairwise(circuit.level_starts)
-        for chunk in split_level(
-            int(start), int(stop), batches[1], batches[0], len(devices), full=full
-        )
-    ]
+    smallest, largest = batches
+    width = len(devices)
+    cut = split_levels(circuit.level_starts, largest, smallest, width, full=full)
+    chunks = [chunk.size // width for chunk in cut]
     gather = jax.pmap(
         lambda x: jax.lax.all_gather(x, "devices", tiled=True),
         "devices",
@@ -163,6 +160,7 @@ def model(
     """
     _, server = made_keys(params_name)
     rates = fhe.measure_rates(server, method=method)
+    _, full = usual_batches(jax.devices()[0].platform, server.params)
     title = (
         f"estimate: a level takes {1e3 * rates.latency:.3g} ms or its gates at "
         f"{rates.throughput:,.0f}/s a device; an exchange {1e6 * link.latency:.3g} us, "
@@ -176,7 +174,6 @@ def model(
     for path, copies in itertools.product(paths.values(), (1, max(counts))):
         circuit = load(path)
         wide = circuit if copies == 1 else fhe.side_by_side(circuit, copies)
-        _, full = usual_batches(jax.devices()[0].platform, server.params)
         seconds_on = functools.partial(
             cost.shared_seconds,
             *(wide, server.params, rates),

@@ -75,11 +75,6 @@ class Plan:
         return (len(_rows(self)) + 1) // 2
 
     @property
-    def pair_slots(self) -> int:
-        """Pairs and what teams without a pair write."""
-        return -(-self.pairs // self.teams) * self.teams
-
-    @property
     def column_slots(self) -> int:
         """Columns and what teams without a column write."""
         return -(-self.columns // self.teams) * self.teams

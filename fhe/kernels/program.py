@@ -178,8 +178,8 @@ def _transform_column(
     plan: Plan,
     machine: Machine,
     refs: Refs,
-    own: tuple[jax.Array, jax.Array],
     lanes: _Lanes,
+    own: tuple[jax.Array, jax.Array],
     sums: Pair,
 ) -> None:
     """Adds a product's column to `_own`; half a team has one of its limbs."""
@@ -245,13 +245,23 @@ def _entries(plan: Plan, lanes: _Lanes) -> jax.Array:
     return place + _along(count, stride, 1, 3) + _along(4, 1, 2, 3)
 
 
-def _limbs(plan: Plan, refs: Refs, at: jax.Array) -> list[tuple[Pair, Pair]]:
-    """Of each limb of a column, the key's values for two rows."""
-    high, low = (
-        _complex(triton.load(refs.key.at[at + limb * (4 * plan.radix)]))
-        for limb in range(2)
-    )
-    return [high, low]
+def _start(plan: Plan, step: jax.Array, pair: Any) -> jax.Array:
+    """Where the key's part for a pair of rows starts."""
+    return (step * plan.pairs + pair) * (8 * plan.columns * plan.radix**2)
+
+
+def _key(plan: Plan, refs: Refs, at: jax.Array) -> Iterator[list[tuple[Pair, Pair]]]:
+    """Column by column, of each of its limbs the key's values for two rows.
+
+    A column is loaded when it is asked for.
+    """
+    for column in range(plan.columns):
+        limbs = at + column * (8 * plan.radix)
+        high, low = (
+            _complex(triton.load(refs.key.at[limbs + limb * (4 * plan.radix)]))
+            for limb in range(2)
+        )
+        yield [high, low]
 
 
 def _touch(plan: Plan, refs: Refs, lanes: _Lanes, start: jax.Array) -> jax.Array:
@@ -298,20 +308,13 @@ def _nothing(plan: Plan, columns: int) -> tuple[Pair, ...]:
     return ((zero, zero),) * (2 * plan.group * columns)
 
 
-def _key(plan: Plan, refs: Refs, at: jax.Array, column: int) -> list[tuple[Pair, Pair]]:
-    return _limbs(plan, refs, at + column * (8 * plan.radix))
-
-
 def _add_pair(
     machine: Machine,
     sums: tuple[Pair, ...],
     rows: list[list[Pair]],
     key: Iterable[list[tuple[Pair, Pair]]],
 ) -> tuple[Pair, ...]:
-    """Sums with a pair of rows, of each ciphertext, times its part of the key.
-
-    That is given column by column, and loaded when its turn comes if it is not there.
-    """
+    """Sums with a pair of rows, of each ciphertext, times its part of the key."""
     found: list[Pair] = []
     for limbs in key:
         for both in rows:
@@ -336,14 +339,14 @@ def _alone(
 
     def add_pair(pair: jax.Array, carry: Any) -> Any:
         sums, touched = carry
-        start = (step * plan.pairs + pair) * (8 * plan.columns * plan.radix**2)
+        start = _start(plan, step, pair)
         touched = touched | _touch(plan, refs, lanes, start)
         fields = _digit_fields(plan, refs, lanes, pair)
         digits = _find_digits(plan, refs, lanes, turn, fields)
         re, im = _transform(plan, machine, lanes, digits)
         spectra = list(zip(_share(plan, re), _share(plan, im), strict=True))
         rows = [spectra[2 * g : 2 * g + 2] for g in range(plan.group)]
-        key = (_key(plan, refs, entry + start, c) for c in range(plan.columns))
+        key = _key(plan, refs, entry + start)
         return _add_pair(machine, sums, rows, key), touched
 
     def add_column(column: jax.Array, sums: tuple[Pair, ...]) -> tuple[Pair, ...]:
@@ -351,7 +354,7 @@ def _alone(
         found = _collect(plan, list(now))
         at, old = _own(plan, refs, lanes, column)
         own = at, old + touched[None, :]
-        _transform_column(plan, machine, refs, own, lanes, found)
+        _transform_column(plan, machine, refs, lanes, own, found)
         return *later, *_nothing(plan, 1)
 
     none = jnp.zeros(plan.lanes, jnp.int32)
@@ -379,17 +382,12 @@ def _together(
     W, G = plan.teams, plan.group
     entry = _entries(plan, lanes)
 
-    def start_of(step: jax.Array, pair: int) -> jax.Array:
-        return (step * plan.pairs + pair) * (8 * plan.columns * plan.radix**2)
-
-    def key_of(pair: int) -> Iterator[list[tuple[Pair, Pair]]]:
-        at = entry + start_of(step, pair)
-        return (_key(plan, refs, at, column) for column in range(plan.columns))
-
     digits = [_find_digits(plan, refs, lanes, turn, some) for some in fields]
     slots = [lanes.team + first for first in range(0, plan.column_slots, W)]
     owns = [_own(plan, refs, lanes, slot) for slot in slots]
-    keys: dict[int, Iterable] = {pair: key_of(pair) for pair in range(plan.pairs)}
+    keys: list[Iterable] = [
+        _key(plan, refs, entry + _start(plan, step, pair)) for pair in range(plan.pairs)
+    ]
     keys[0] = list(keys[0])
 
     sums = _nothing(plan, plan.column_slots)
@@ -412,10 +410,10 @@ def _together(
         found = _collect(plan, now)
         if following is not None and not first:
             for pair in range(plan.pairs):
-                start = start_of(following, pair)
+                start = _start(plan, following, pair)
                 touched = touched | _touch(plan, refs, lanes, start)
         own = at, old + touched[None, :]
-        _transform_column(plan, machine, refs, own, lanes, found)
+        _transform_column(plan, machine, refs, lanes, own, found)
 
 
 def run(plan: Plan, machine: Machine, *arrays: Any) -> None:
@@ -436,10 +434,11 @@ def run(plan: Plan, machine: Machine, *arrays: Any) -> None:
             ),
         )
 
-    fields = [
-        _digit_fields(plan, refs, lanes, jnp.minimum(lanes.team + m, plan.pairs - 1))
-        for m in range(0, plan.pair_slots if plan.teams > 1 else 0, plan.teams)
-    ]
+    fields = []
+    if plan.teams > 1:
+        for first in range(0, plan.pairs, plan.teams):
+            pair = jnp.minimum(lanes.team + first, plan.pairs - 1)
+            fields.append(_digit_fields(plan, refs, lanes, pair))
 
     def one_step(i: jax.Array, carry: Any) -> Any:
         amount, sums = carry
@@ -458,5 +457,5 @@ def run(plan: Plan, machine: Machine, *arrays: Any) -> None:
         return amount, sums
 
     sums = _nothing(plan, plan.columns if plan.teams == 1 else 0)
-    first = None if plan.bundled else amount_of(jnp.int32(0))
-    lax.fori_loop(0, plan.steps, one_step, (first, sums))
+    amount = None if plan.bundled else amount_of(jnp.int32(0))
+    lax.fori_loop(0, plan.steps, one_step, (amount, sums))
