@@ -42,6 +42,7 @@ CULE_MINUTES = {"pong": 3.1, "asterix": 3.4, "ms_pacman": 6.9, "assault": 9.4}
 _GAMES = flags.DEFINE_list("games", list(MARKS), "names")
 _AGENT = flags.DEFINE_enum("agent", "ppo", list(learning.AGENTS), "algorithm")
 _SEEDS = flags.DEFINE_integer("seeds", 3, "runs of a game", lower_bound=1)
+_FIRST_SEED = flags.DEFINE_integer("first_seed", 0, "of a game's first run")
 _FRAMES = flags.DEFINE_integer("frames", 50_000_000, "of a run's schedules")
 _SECONDS = flags.DEFINE_float("seconds", 90, "of a run's training, at most")
 _SET = flags.DEFINE_list("set", [], "settings of the agent, name=value")
@@ -312,8 +313,8 @@ def main(argv: Sequence[str]) -> None:
         table.add_column(name, justify="right")
     try:
         for game in _GAMES.value:
-            for seed in range(_SEEDS.value):
-                row = measure(game, seed)
+            for run in range(_SEEDS.value):
+                row = measure(game, _FIRST_SEED.value + run)
                 line = machine | row
                 print(json.dumps(line), flush=True)
                 if _OUTPUT.value:
