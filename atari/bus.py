@@ -213,7 +213,6 @@ def instruct(
         to_riot,
         lambda: riots.write(kept, out.address, out.value, cycles, to_riot),
         kept,
-        rare=True,
     )
     to_tia = where & ((out.address & 0x1080) == 0)
     return Turn(

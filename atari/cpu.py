@@ -38,6 +38,15 @@ _HARD = _bits(
     *("pointer", "pointer_x", "push", "pull", "flow", "stack", "hard"),
     *("odd", "to_p"),
 )
+# Clear in instructions aside; of their flow, the lowest bit may be set.
+_HARD_ASIDE = [
+    hard & ~jump
+    for hard, jump in zip(
+        _bits("push", "pull", "branch", "flow", "polls", "hard", "odd", "to_p"),
+        opcodes.pack({"flow": _FLOW["JMP"]}),
+        strict=False,
+    )
+]
 _PUSHING = opcodes.pack(opcodes.PUSHING)[:2]
 # Flags that an instruction takes or clears, and sets, where P has them.
 _TAKEN = _bits("take_c", "take_z", "take_v", "take_n")[1]
@@ -62,19 +71,37 @@ class Code(NamedTuple):
     """An instruction's bytes; operands it has not are 0."""
 
     words: tuple[Int, ...]  # of the decode table, the first two
-    opcode: Int
-    first: Int
-    second: Int
+    bytes: Int  # the opcode lowest
+
+    @property
+    def opcode(self) -> Int:
+        """The first byte."""
+        return self.bytes & 0xFF
+
+    @property
+    def first(self) -> Int:
+        """The byte after it."""
+        return (self.bytes >> 8) & 0xFF
+
+    @property
+    def second(self) -> Int:
+        """The third byte."""
+        return self.bytes >> 16
 
     @property
     def word(self) -> Int:
         """The operand of two bytes."""
-        return self.first | (self.second << 8)
+        return self.bytes >> 8
 
     @property
     def is_plain(self) -> Bool:
         """Whether it uses no jump, pointer, stack, nor odd arithmetic."""
         return _field(self.words, "hard") == 0
+
+    @property
+    def is_aside(self) -> Bool:
+        """Whether a pointer, one byte on the stack, or a jump alone is in the way."""
+        return _field(self.words, "aside") != 0
 
 
 class Instruction(NamedTuple):
@@ -151,8 +178,7 @@ def fetch(
     second, mapper = guard(
         two, lambda: read(held, (cpu.pc + 2) & 0xFFFF, two), (0, held)
     )
-    first, second = settle((first, second))
-    return Code(words, opcode, first, jnp.where(two, second, 0)), mapper
+    return Code(words, settle(joined(words, opcode, first, second))), mapper
 
 
 def look_up(table: Any, opcode: Int) -> tuple[Int, Int]:
@@ -160,10 +186,10 @@ def look_up(table: Any, opcode: Int) -> tuple[Int, Int]:
     return table[opcode], table[opcode + 256]
 
 
-def decode(word: Int, words: tuple[Int, Int]) -> Code:
-    """The instruction whose bytes are in a word, the opcode lowest; see `look_up`."""
-    second = jnp.where(_field(words, "length") > 2, (word >> 16) & 0xFF, 0)
-    return Code(words, word & 0xFF, (word >> 8) & 0xFF, second)
+def joined(words: tuple[Int, Int], opcode: Int, first: Int, second: Int) -> Int:
+    """The bytes of an instruction in one word, of the second none if it has none."""
+    second = jnp.where(_field(words, "length") > 2, second, 0)
+    return opcode | (first << 8) | (second << 16)
 
 
 def turn(code: Code, starts: Bool, pushing: Bool) -> Code:
@@ -190,6 +216,25 @@ def plain(cpu: Cpu, code: Code) -> Instruction:
     words = (code.words[0] & ~_HARD[0], code.words[1] & ~_HARD[1])
     address = _indexed(cpu, words, code.word)
     return _instruction(cpu, code._replace(words=words), code.word, address)
+
+
+def aside(cpu: Cpu, code: Code, peek: Callable[[Int], Int]) -> Instruction:
+    """`aim` for an instruction that `is_aside`, but for `noise`, which only ports show.
+
+    Args:
+      cpu: registers.
+      code: the instruction's bytes.
+      peek: reads a byte of the console's RAM, by seven bits of its address.
+    """
+    part = functools.partial(_field, code.words)
+    at = code.first + jnp.where(part("pointer_x") != 0, cpu.x, 0)
+    pointed = peek(at & 0x7F) | (peek((at + 1) & 0x7F) << 8)
+    top = STACK | ((cpu.s + part("pull")) & 0xFF)
+    base = jnp.where((part("push") | part("pull")) != 0, top, code.word)
+    base = jnp.where(part("pointer") != 0, pointed, base)
+    words = (code.words[0] & ~_HARD_ASIDE[0], code.words[1] & ~_HARD_ASIDE[1])
+    address = _indexed(cpu, words, base)
+    return _instruction(cpu, code._replace(words=words), base, address)
 
 
 def aim(
@@ -298,11 +343,13 @@ def decode_table() -> jax.Array:
     return jnp.asarray(_TABLE.reshape(-1))
 
 
-def _compute(cpu: Cpu, now: Instruction, operand: Int) -> tuple[Int, Int]:
+def _compute(cpu: Cpu, now: Instruction, operand: Int, queues: bool) -> tuple[Int, Int]:
     """What an instruction makes of its operand, and P; see `opcodes.FIELDS`."""
     part, word = now.field, now.words[1]
     carry, kept = cpu.p & CARRY, cpu.p | ALWAYS
-    sources = (operand, cpu.a, cpu.x, cpu.y, cpu.s, kept, cpu.queued & 0xFF)
+    sources: tuple[Int, ...] = (operand, cpu.a, cpu.x, cpu.y, cpu.s, kept)
+    if queues:
+        sources += (cpu.queued & 0xFF,)
     value = pick(part("source"), sources)
     moved = (value + (carry & part("rotate")) * 0x100) << part("shift")
     flip = -part("invert")
@@ -408,7 +455,7 @@ def execute(
     flow = now.field("flow")
     operand = jnp.where(now.field("immediate") != 0, now.immediate, data)
     a, x, y, s = cpu.a, cpu.x, cpu.y, cpu.s
-    result, p = _compute(cpu, now, operand)
+    result, p = _compute(cpu, now, operand, pushing is not None)
     value = result
     if table is not None:
         odd = is_odd(cpu, now)

@@ -175,7 +175,8 @@ FIELDS: tuple[dict[str, int], ...] = (
         "flow": 3,
         "polls": 1,  # BNE and BPL, with which games wait for the timer
         "hard": 1,  # anything but to compute and to move a value to or from an address
-        "spare": 2,
+        "aside": 1,  # hard by a pointer, a byte on the stack or a jump alone
+        "spare": 1,
         "stack": 3,  # what is added to S
     },
     # Flags are where P has them, so that this word is a mask for P.
@@ -248,6 +249,7 @@ def fields(opcode: int) -> dict[str, int]:
     odd = SOURCE[source] >= 8 or do.left == "AX" or do.carry == "sign" or name == "ARR"
     odd = odd or high or bool(do.modify and do.alu)
     nz = do.nz if name in _semantics() else 0
+    beyond = odd or name in ("JAM", "PLP") or (flow and name + mode != "JMPabs")
     moved = dict.fromkeys(("JSR", "BRK", "PHA", "PHP"), -1) | {"PLA": 1, "PLP": 1}
     moved |= {"RTS": 2, "RTI": 3}
     # BRK skips a byte; JAM stays where it is.
@@ -272,7 +274,8 @@ def fields(opcode: int) -> dict[str, int]:
         "branch_flag": flag,
         "flow": flow,
         "polls": int(branch in ("NE", "PL")),
-        "hard": int(bool(flow or pushes or pulls or odd or pointer or not length)),
+        "hard": int(bool(beyond or pushes or pulls or pointer or flow)),
+        "aside": int(not beyond and bool(pushes or pulls or pointer or flow)),
         "spare": 0,
         "stack": moved.get(name, 0),
         "take_c": int(bool(do.carry) or name == "CLC"),

@@ -1,6 +1,7 @@
 """A short way for an instruction that needs registers, RAM and fixed ROM alone.
 
-It may store to the TIA as well. Nine of ten instructions are of this kind.
+It may store to the TIA as well. Nine of ten instructions are of this kind, and of the
+others half are but for a pointer, a byte on the stack or a jump.
 `bus.instruct` does the same and all else; where consoles can take branches of
 their own, this is the quicker way.
 """
@@ -12,24 +13,24 @@ from jax import numpy as jnp
 from atari import cartridge, cpu as cpus, waiting
 from atari.bits import Bool, Guard, Int
 from atari.cartridge import Cartridge, Mapper
-from atari.cpu import Code, Cpu, Instruction, Outcome
+from atari.cpu import Cpu, Instruction, Outcome
 from atari.riot import Riot
 
 
-def applies(cpu: Cpu, code: Code, now: Instruction, fixed: bool) -> Bool:
+def applies(cpu: Cpu, kind: Bool, now: Instruction, fixed: bool) -> Bool:
     """Whether an instruction is of this kind.
 
     Args:
       cpu: registers.
-      code: its bytes.
-      now: what `cpu.plain` makes of them.
+      kind: whether its bytes are: `Code.is_plain` or `Code.is_aside`.
+      now: what `cpu.plain` or `cpu.aside` makes of them.
       fixed: whether no access to ROM changes the mapper.
     """
     reaches = (now.address & 0x1280) == 0x80
     reaches |= ((now.address & 0x1080) == 0) & ~now.reads
     if fixed:
         reaches |= ((now.address & 0x1000) != 0) & ~now.writes
-    even = code.is_plain & ~cpus.is_odd(cpu, now)
+    even = kind & ~cpus.is_odd(cpu, now)
     return even & (reaches | ~(now.reads | now.writes))
 
 

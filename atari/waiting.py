@@ -26,7 +26,7 @@ def may_wait(now: Instruction, cpu: Cpu) -> Bool:
       cpu: registers after it.
     """
     polls = (now.field("polls") != 0) & (now.immediate == _BACK)
-    return polls & (cpu.pc == ((now.next - 5) & 0xFFFF))
+    return polls & (cpu.pc != now.next)
 
 
 def wait(

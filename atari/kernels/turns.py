@@ -149,17 +149,26 @@ def run_ahead(machine: Machine, tia: tias.Tia, base: Int, ahead: Ahead) -> Ahead
     if not machine.alone:
         return typed(_any_step(machine, core, fetched, base, ahead), ahead)
     code, mapper = fetched
-    now = cpus.plain(core.cpu, code)
     # The last instruction of a frame cut short is not for the short way.
-    most = INSTRUCTIONS - 1 - core.executed
-    short = (
-        plain.applies(core.cpu, code, now, fixed) & (core.cpu.queued == 0) & (most > 0)
-    )
-    return lax.cond(
-        any_of(short),
-        lambda: typed(_plain_step(machine, core, now, mapper, base, ahead), ahead),
-        lambda: typed(_any_step(machine, core, fetched, base, ahead), ahead),
-    )
+    starts = (core.cpu.queued == 0) & (core.executed < INSTRUCTIONS - 1)
+
+    def shortly(kind: Bool, now: cpus.Instruction, otherwise: Callable) -> Ahead:
+        short = plain.applies(core.cpu, kind, now, fixed) & starts
+        return lax.cond(
+            any_of(short),
+            lambda: typed(_plain_step(machine, core, now, mapper, base, ahead), ahead),
+            otherwise,
+        )
+
+    def aside() -> Ahead:
+        now = cpus.aside(core.cpu, code, machine.memory.read)
+        return shortly(
+            code.is_aside,
+            now,
+            lambda: typed(_any_step(machine, core, fetched, base, ahead), ahead),
+        )
+
+    return shortly(code.is_plain, cpus.plain(core.cpu, code), aside)
 
 
 def instructions(rom: jax.Array, alone: bool) -> jax.Array:
@@ -170,10 +179,9 @@ def instructions(rom: jax.Array, alone: bool) -> jax.Array:
     rather hold other things.
     """
     byte = rom.astype(jnp.int32)
-    word = byte | (jnp.roll(byte, -1) << 8) | (jnp.roll(byte, -2) << 16)
-    if not alone:
-        return word
-    return jnp.concatenate([word, *cpus.look_up(cpus.decode_table(), byte)])
+    words = cpus.look_up(cpus.decode_table(), byte)
+    word = cpus.joined(words, byte, jnp.roll(byte, -1), jnp.roll(byte, -2))
+    return jnp.concatenate([word, *words]) if alone else word
 
 
 def _fetch(machine: Machine, core: Any) -> tuple[cpus.Code, Any]:
@@ -187,14 +195,13 @@ def _fetch(machine: Machine, core: Any) -> tuple[cpus.Code, Any]:
     if machine.code is None:
         return fetch()
     near = ((cpu.pc & 0x1000) != 0) & ((cpu.pc & 0xFFF) < cartridge.SWITCHES)
-    at = cartridge.locate(cart, mapper, cpu.pc) - cartridge.RAM_SIZE
-    at = jnp.where(near, at, 0)
+    at = cartridge.locate(cart, mapper, cpu.pc | 0x1000) - cartridge.RAM_SIZE
     word, size = machine.code[at], cartridge.ROM_SIZE
     if machine.alone:
         words = machine.code[at + size], machine.code[at + 2 * size]
     else:
         words = cpus.look_up(machine.table, word & 0xFF)
-    quick = cpus.decode(word, words), mapper
+    quick = cpus.Code(words, word), mapper
 
     return machine.guard(
         ~near, lambda: bus.choose(near, quick, fetch()), quick, rare=True
