@@ -426,14 +426,20 @@ def channel_masks(
         Nested dictionary of bool masks for the leaves that the groups touch.
     """
     leaves = flat(variables)
-    masks: dict[str, jax.Array] = {}
-    for group, kept in zip(groups, keep, strict=True):
+    # A position is one node, and so in one group at most; -1 stands for in none.
+    owners: dict[tuple[str, int], np.ndarray] = {}
+    start = 0
+    for group in groups:
+        own = start + np.arange(group.size)[:, None]
         for path, axis, positions in group.members:
-            if path not in leaves:
-                continue
-            shape = leaves[path].shape
-            along = jnp.ones(shape[axis], bool).at[positions].set(kept[:, None])
-            along = along.reshape([-1 if i == axis else 1 for i in range(len(shape))])
-            known = masks.get(path, jnp.ones(shape, bool))
-            masks[path] = known & jnp.broadcast_to(along, shape)
+            if path in leaves:
+                none = np.full(leaves[path].shape[axis], -1)
+                owners.setdefault((path, axis), none)[positions] = own
+        start += group.size
+    kept = jnp.concatenate([*map(jnp.asarray, keep), jnp.ones(1, bool)])
+    masks: dict[str, jax.Array] = {}
+    for (path, axis), owner in owners.items():
+        shape = leaves[path].shape
+        along = kept[owner].reshape([-1 if i == axis else 1 for i in range(len(shape))])
+        masks[path] = masks.get(path, True) & jnp.broadcast_to(along, shape)
     return nested(masks)
