@@ -50,14 +50,14 @@ class Pixels(NamedTuple):
 
 
 def _place(shape: Word, position: Int, column: Int) -> Word:
-    """Bits of a shape of up to 32 pixels at `position` that fall in the window."""
-    ahead = column - jnp.where(position >= WIDTH, position - WIDTH, position)
-    ahead = jnp.where(ahead < 0, ahead + WIDTH, ahead)
-    behind = WIDTH - ahead
-    tail = shape >> jnp.minimum(ahead, 31).astype(jnp.uint32)
-    head = shape << jnp.minimum(behind, 31).astype(jnp.uint32)
-    none = jnp.uint32(0)
-    return jnp.where(ahead < 32, tail, none) | jnp.where(behind < 32, head, none)
+    """Bits of a shape of up to 32 pixels at a `position` below 288, in the window."""
+    offset = position - column
+    # What leaves the line at its right comes in at its left.
+    offset = jnp.where(offset >= WINDOW, offset - WIDTH, offset)
+    far = jnp.abs(offset)
+    by = jnp.minimum(far, 31).astype(jnp.uint32)
+    moved = jnp.where(offset < 0, shape >> by, shape << by)
+    return jnp.where(far < WINDOW, moved, jnp.uint32(0))
 
 
 class _Copies(NamedTuple):

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 import jax
-from jax import numpy as jnp
+from jax import lax, numpy as jnp
 
 Int: TypeAlias = jax.Array  # int32, a scalar or one entry a console
 Word: TypeAlias = jax.Array  # uint32
@@ -65,6 +65,16 @@ def pick(index: jax.Array, values: Sequence[int | jax.Array]) -> jax.Array:
     for i in reversed(range(len(values) - 1)):
         chosen = jnp.where(index == i, values[i], chosen)
     return chosen
+
+
+def quotient(number: jax.Array, by: int) -> jax.Array:
+    """`number // by` where neither is negative, which a compiler cannot know."""
+    return lax.div(number, jnp.full_like(number, by))
+
+
+def remainder(number: jax.Array, by: int) -> jax.Array:
+    """`number % by` where neither is negative."""
+    return lax.rem(number, jnp.full_like(number, by))
 
 
 def reverse8(byte: jax.Array) -> jax.Array:

@@ -11,7 +11,16 @@ from typing import Any, NamedTuple
 
 from jax import numpy as jnp
 
-from atari.bits import Bool, Guard, Int, always, pick, reverse8
+from atari.bits import (
+    Bool,
+    Guard,
+    Int,
+    always,
+    pick,
+    quotient,
+    remainder,
+    reverse8,
+)
 
 LINE = 228  # colour clocks
 BLANK = 68  # of them before the first pixel
@@ -138,7 +147,7 @@ def _mid_copy(nusiz: Int, old: Int, new: Int) -> tuple[Bool, Bool]:
 
 def _strobe(clock: Int, frame_start: Int, lag: int) -> Int:
     """Where RESPx (lag 5) or RESMx and RESBL (lag 4) puts its object."""
-    x = (clock - frame_start) % LINE - BLANK
+    x = remainder(clock - frame_start, LINE) - BLANK
     after = x + lag
     after = jnp.where(after >= WIDTH, after - WIDTH, after)
     return jnp.where(x < 0, lag - 2, after)
@@ -147,7 +156,8 @@ def _strobe(clock: Int, frame_start: Int, lag: int) -> Int:
 def due(tia: Tia, register: Int, clock: Int, guard: Guard = always) -> Int:
     """The clock at which a write issued at `clock` shows."""
     r = register
-    quarter = ((clock - tia.frame_start) % LINE // 3) & 3
+    # Of the cycle in the line, which has 76: a multiple of four.
+    quarter = quotient(clock - tia.frame_start, 3) & 3
     delay = jnp.where((r >= PF0) & (r <= PF2), pick(quarter, (4, 5, 2, 3)), 0)
     one = (r == VBLANK) | (r == REFP0) | (r == REFP1) | (r == GRP0) | (r == GRP1)
     eight = (r == NUSIZ0) | (r == NUSIZ1) | (r == RESM0) | (r == RESM1)
@@ -165,22 +175,28 @@ def due(tia: Tia, register: Int, clock: Int, guard: Guard = always) -> Int:
     return clock + jnp.where(moved & guard(moved, drawn, False, rare=True), 11, delay)
 
 
-def _motion(hm: Int, cycle: Int) -> Int:
-    """Pixels to the right that HMOVE at `cycle` of the line moves an object."""
-    full = jnp.where(hm < 8, -hm, 16 - hm)
+class _Motion(NamedTuple):
+    """How HMOVE moves the objects, from the cycle of the line in which it comes."""
+
+    later: Int  # pixels to the right
+    least: Int
+    most: Int
+
+
+def _motion(cycle: Int) -> _Motion:
     # The motion clock ticks every four colour clocks: three times in four cycles.
-    ticks = (3 * cycle + 1) // 4
-    started = jnp.maximum(full, ticks - 9)
-    wrapped = jnp.minimum(full - (ticks - 47), 0)
-    return jnp.where(
-        cycle == 75,
-        full,
-        jnp.where(cycle <= 20, started, jnp.where(cycle < 55, 0, wrapped)),
-    )
+    ticks = (3 * cycle + 1) >> 2
+    early, last = cycle <= 20, cycle == 75
+    late = (cycle >= 55) & ~last
+    least = jnp.where(early, ticks - 9, jnp.where(late | last, -WIDTH, 0))
+    most = jnp.where(early | last, WIDTH, 0)
+    return _Motion(jnp.where(late, 47 - ticks, 0), least, most)
 
 
-def _move(position: Int, hm: Int, cycle: Int) -> Int:
-    moved = position + _motion(hm, cycle)
+def _move(position: Int, hm: Int, motion: _Motion) -> Int:
+    # HMxx counts to the left, from -8 to 7.
+    right = motion.later + 8 - (hm ^ 8)
+    moved = position + jnp.clip(right, motion.least, motion.most)
     moved = jnp.where(moved < 0, moved + WIDTH, moved)
     return jnp.where(moved >= WIDTH, moved - WIDTH, moved)
 
@@ -199,8 +215,8 @@ def _placed(
     Returns:
       Players, missiles, ball; and whether a player's first copy is dropped.
     """
-    line_clock = (clock - tia.frame_start) % LINE
-    cycle, since = line_clock // 3, clock - tia.hmove_at
+    line_clock = remainder(clock - tia.frame_start, LINE)
+    cycle, since = quotient(line_clock, 3), clock - tia.hmove_at
     player = _strobe(clock, tia.frame_start, 5)
     thing = _strobe(clock, tia.frame_start, 4)
 
@@ -210,8 +226,9 @@ def _placed(
     def moved() -> tuple[Int, ...]:
         positions = (tia.p0, tia.p1, tia.m0, tia.m1, tia.ball)
         motions = (tia.hmp0, tia.hmp1, tia.hmm0, tia.hmm1, tia.hmbl)
+        motion = _motion(cycle)
         return tuple(
-            jnp.where(moving, _move(position, hm, cycle), position)
+            jnp.where(moving, _move(position, hm, motion), position)
             for position, hm in zip(positions, motions, strict=True)
         )
 
@@ -234,7 +251,8 @@ def _placed(
         for nusiz, position in ((tia.nusiz0, tia.p0), (tia.nusiz1, tia.p1)):
             mode = nusiz & 7
             half = jnp.where(mode == 7, 16, jnp.where(mode == 5, 8, 4))
-            centres.append((position + half) % WIDTH)
+            centre = position + half
+            centres.append(jnp.where(centre >= WIDTH, centre - WIDTH, centre))
         return lead0, lead1, m0_at, m1_at, ball_at, *centres
 
     strobes = (at(RESM0) | at(RESM1) | at(RESBL)) & (since <= 60)
@@ -283,8 +301,8 @@ def write(
       The TIA, cycles for which the CPU is halted, and whether the frame is over.
     """
     clock = 3 * cycles
-    line_clock = (clock - tia.frame_start) % LINE
-    cycle = line_clock // 3
+    line_clock = remainder(clock - tia.frame_start, LINE)
+    cycle = quotient(line_clock, 3)
 
     def to(*registers: int) -> Bool:
         hit = register == registers[0]
@@ -301,7 +319,7 @@ def write(
     on, off = (value & 2) != 0, (value & 2) == 0
     released = to(VSYNC) & off & (clock >= tia.vsync_end)
     vsync_end = jnp.where(to(VSYNC) & on, clock + LINE, tia.vsync_end)
-    rest = (cycles + (-tia.frame_start) // 3) % 76
+    rest = remainder(cycles + quotient(-tia.frame_start, 3), 76)
     halt = jnp.where(to(WSYNC) & (after_read != 0) & (rest > 0), 76 - rest, 0)
     let_go = to(VBLANK) & ((tia.vblank & ~value & 0x80) != 0)
 
