@@ -16,7 +16,6 @@ from atari.bits import (
     Word,
     always,
     pick,
-    reverse8,
     spread2,
     spread4,
 )
@@ -130,7 +129,7 @@ def _objects(tia: Tia, x: Int, guard: Guard) -> tuple[tuple[Word, ...], Bool]:
     nusiz = (tia.nusiz0, tia.nusiz1)
     late = (tia.late0 == 0, tia.late1 == 0)
     shapes = [
-        jnp.where(refp == 0, reverse8(grp), grp).astype(jnp.uint32)
+        jnp.where(refp == 0, grp >> 8, grp & 0xFF).astype(jnp.uint32)
         for grp, refp in ((grp0, tia.refp0), (grp1, tia.refp1))
     ]
     wide = [_is_stretched(size) for size in nusiz]

@@ -60,7 +60,7 @@ class Tia(NamedTuple):
     refp1: Int
     playfield: Int  # 20 bits, bit 0 leftmost
     mirrored: Int  # the same 20 bits from right to left
-    grp0: Int
+    grp0: Int  # a byte, and above it the same from right to left; see `graphic`
     grp1: Int
     old_grp0: Int
     old_grp1: Int
@@ -97,6 +97,11 @@ class Tia(NamedTuple):
 def reset(zero: Int) -> Tia:
     """A TIA after reset, given a zero of the fields' shape."""
     return Tia(*[zero] * len(Tia._fields))._replace(vsync_end=zero + NEVER)
+
+
+def graphic(byte: Int) -> Int:
+    """A player's byte with its mirror image above it, which is bit 0 leftmost."""
+    return byte | (reverse8(byte) << 8)
 
 
 def rebase(tia: Tia, cycles: Int) -> Tia:
@@ -327,19 +332,22 @@ def write(
     colour = (value & 0xFE) | lost
     nibble = value >> 4
 
-    def fields() -> tuple[Int, Int]:
+    def fields() -> tuple[Int, Int, Int]:
         # Bit 0 leftmost: PF0's high nibble as it is, PF1 reversed, PF2 as it is.
-        backwards = reverse8(value)
+        both = graphic(value)
+        backwards = both >> 8
         field = put(PF0, old.playfield, (old.playfield & ~0xF) | nibble)
         field = put(PF1, field, (field & ~0xFF0) | (backwards << 4))
         field = put(PF2, field, (field & 0xFFF) | (value << 12))
         mirror = old.mirrored
         mirror = put(PF0, mirror, (mirror & 0xFFFF) | ((backwards & 0xF) << 16))
         mirror = put(PF1, mirror, (mirror & ~0xFF00) | (value << 8))
-        return field, put(PF2, mirror, (mirror & ~0xFF) | backwards)
+        return field, put(PF2, mirror, (mirror & ~0xFF) | backwards), both
 
     old = tia
-    field, mirror = guard(to(PF0, PF1, PF2), fields, (tia.playfield, tia.mirrored))
+    field, mirror, shape = guard(
+        to(PF0, PF1, PF2, GRP0, GRP1), fields, (tia.playfield, tia.mirrored, 0)
+    )
 
     since = clock - tia.hmove_at
     moving = to(HMOVE)
@@ -381,8 +389,8 @@ def write(
         refp1=put(REFP1, tia.refp1, value & 8),
         playfield=field,
         mirrored=mirror,
-        grp0=put(GRP0, tia.grp0, value),
-        grp1=put(GRP1, tia.grp1, value),
+        grp0=put(GRP0, tia.grp0, shape),
+        grp1=put(GRP1, tia.grp1, shape),
         old_grp0=put(GRP1, tia.old_grp0, tia.grp0),
         old_grp1=put(GRP0, tia.old_grp1, tia.grp1),
         enam0=put(ENAM0, tia.enam0, value & 2),
