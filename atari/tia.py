@@ -448,7 +448,8 @@ def read(
 
     ohms = pick(register & 3, resistance)
     # 10 nF charge in 1.6 RC; the CPU counts 1.19 cycles a microsecond.
-    charge = tia.dump_end + jnp.where(ohms == NEVER, 0, ohms) * 119 // 6250
+    charge = quotient(jnp.where(ohms == NEVER, 0, ohms) * 119, 6250)
+    charge += tia.dump_end
     # An end that lies before the frame compares as unsigned: never reached.
     full = (charge >= 0) & (cycles > charge)
     high = (ohms == 0) | ((ohms != NEVER) & ((tia.vblank & 0x80) == 0) & full)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from jax import numpy as jnp
 
-from atari.bits import Bool, Int
+from atari.bits import Bool, Int, quotient
 from atari.cartridge import SWITCHES
 from atari.cpu import NEGATIVE, ZERO, Cpu, Instruction
 from atari.riot import Riot
@@ -66,7 +66,7 @@ def wait(
     polls &= above | (left < 0x80)
     end = (riot.timer - jnp.where(above, 1, 0)) << riot.shift
     time = jnp.maximum(end - passed, 0)
-    count = jnp.where(crosses, (time + 7) >> 3, (time + 6) // 7)
+    count = jnp.where(crosses, (time + 7) >> 3, quotient(time + 6, 7))
     count = jnp.minimum(count, most)
     if limit is not None:
         count = jnp.minimum(count, jnp.maximum(limit - cpu.cycles, 0) >> 3)
