@@ -134,18 +134,36 @@ class Screen:
         row = jnp.where(inside, pixels.row, 0)
         at = row * beam.WORDS + (pixels.column >> 2)
 
-        def put(word: Int, none: Int) -> Int:
-            nibble = (pixels.valid >> (4 * word).astype(jnp.uint32)) & 15
-            partly = inside & (nibble != 0)
-            here = self.ref.at[self.picture, at + word]
-            old = triton.load(here, mask=partly & (nibble != 15), other=0)
-            triton.store(here, beam.paint(pixels, word, old), mask=partly)
+        # Only the first and the last word may be drawn in part. What they held is asked
+        # for at once: one wait for memory instead of one a word.
+        valid = pixels.valid.astype(jnp.int32)
+        some = inside & (valid != 0)
+        first, last = ((31 - lax.clz(v)) >> 2 for v in (valid & -valid, valid))
+
+        def nibble(word: Int) -> Word:
+            return (pixels.valid >> (4 * word).astype(jnp.uint32)) & 15
+
+        ends = [jnp.where(some, word, 0) for word in (first, last)]
+        partly = some & ((nibble(ends[0]) & nibble(ends[1])) != 15)
+        held = [
+            triton.load(self.ref.at[self.picture, at + word], mask=partly, other=0)
+            for word in ends
+        ]
+
+        half = beam.WINDOW // 4 // 2
+
+        def put(turn: Int, none: Int) -> Int:
+            for k in range(half):
+                word = turn * half + k
+                old = jnp.where(last == word, held[1], held[0])
+                new = beam.paint(pixels, word, old)
+                here = self.ref.at[self.picture, at + word]
+                triton.store(here, new, mask=inside & (nibble(word) != 0))
             return none
 
         # A number of turns that the compiler cannot foresee: fully unrolled, the loop
         # takes the registers of a third more consoles.
-        some = inside & (pixels.valid != 0)
-        turns = jnp.where(some, beam.WINDOW // 4, 0).max()
+        turns = jnp.where(some, 2, 0).max()
         lax.fori_loop(0, turns, put, jnp.int32(0))
 
 

@@ -55,7 +55,8 @@ class Behind(NamedTuple):
     """What the beam's turn carries."""
 
     tia: tias.Tia
-    next: Int  # note
+    next: Int  # number of the note that waits for the beam
+    note: Int  # that note
     strips: Any  # `Strips` still to be drawn, if consoles are alone
 
 
@@ -365,8 +366,9 @@ def catch_up(
       state: what the beam's turn carries.
     """
     cart, guard = machine.cart, machine.guard
-    tia, alive = state.tia, state.next < ahead.number
-    note = machine.notes.get(state.next, alive)
+    tia, note, alive = state.tia, state.note, state.next < ahead.number
+    # Long before it is needed, as it comes from far.
+    upcoming = machine.notes.get(state.next + 1, state.next + 1 < ahead.number)
     register, value = (note >> _REGISTER) & 0x7F, note & 0xFF
     cycles = jnp.where(register == _LAST, ahead.last, base + (note >> _CYCLE))
     wait = register >= tias.WAIT
@@ -396,7 +398,12 @@ def catch_up(
     if kept is not None:
         clears = there & (register == tias.CXCLR)
         kept = kept._replace(cleared=jnp.where(clears, kept.number, kept.cleared))
-    return Behind(written, state.next + jnp.where(there, 1, 0), kept)
+    return Behind(
+        written,
+        state.next + jnp.where(there, 1, 0),
+        jnp.where(there, upcoming, note),
+        kept,
+    )
 
 
 def beam_turn(
@@ -421,7 +428,8 @@ def beam_turn(
         return state._replace(tia=tia, strips=kept._replace(number=zero, cleared=zero))
 
     zero = base * 0
+    note = machine.notes.get(zero, ahead.number > 0)
     if machine.alone:
-        state = Behind(tia, zero, strips.none(zero))
+        state = Behind(tia, zero, note, strips.none(zero))
         return lax.while_loop(late, batch, state).tia
-    return lax.while_loop(late, window, Behind(tia, zero, None)).tia
+    return lax.while_loop(late, window, Behind(tia, zero, note, None)).tia
