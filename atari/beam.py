@@ -41,7 +41,9 @@ class Pixels(NamedTuple):
 
     row: Int
     column: Int  # of the first pixel, a multiple of 32
-    valid: Word  # pixels that the beam passed
+    start: Int  # first pixel that the beam passed, 0 to 32
+    stop: Int  # the one after the last
+    valid: Word  # those in between
     comb: Bool  # the first eight are black
     players: Word  # pixels of a player's colour, not of background or playfield
     first: Word  # among those, player 0's; among the others, the playfield's
@@ -114,7 +116,7 @@ def _bar(size: Int) -> Word:
 
 def _below(count: Int) -> Word:
     """The lowest `count` (0 to 32) bits set."""
-    ones = jnp.uint32(0xFFFFFFFF) >> jnp.clip(32 - count, 0, 31).astype(jnp.uint32)
+    ones = jnp.uint32(0xFFFFFFFF) >> jnp.minimum(32 - count, 31).astype(jnp.uint32)
     return jnp.where(count > 0, ones, jnp.uint32(0))
 
 
@@ -292,8 +294,8 @@ def draw(line: Tia, end: Int, x: Int, guard: Guard = always) -> tuple[Pixels, In
     Returns:
       The pixels, and the collisions.
     """
-    before = _below(line.clock - BLANK - x)
-    valid = _below(end - BLANK - x) & ~before
+    start, stop = (jnp.clip(at - BLANK - x, 0, WINDOW) for at in (line.clock, end))
+    valid = _below(stop) & ~_below(start)
     visible = (line.vblank & 2) == 0
     none, ones = jnp.uint32(0), jnp.uint32(0xFFFFFFFF)
     lit = jnp.where(visible, valid, none)
@@ -319,6 +321,8 @@ def draw(line: Tia, end: Int, x: Int, guard: Guard = always) -> tuple[Pixels, In
     pixels = Pixels(
         row=line.row,
         column=x,
+        start=start,
+        stop=stop,
         valid=valid,
         comb=(line.comb != 0) & (x == 0),
         players=players,

@@ -136,21 +136,17 @@ class Screen:
 
         # Only the first and the last word may be drawn in part. What they held is asked
         # for at once: one wait for memory instead of one a word.
-        valid = pixels.valid.astype(jnp.int32)
-        some = inside & (valid != 0)
-        first, last = ((31 - lax.clz(v)) >> 2 for v in (valid & -valid, valid))
+        some = inside & (pixels.start < pixels.stop)
+        last = (pixels.stop - 1) >> 2
+        partly = some & (((pixels.start | pixels.stop) & 3) != 0)
+        held = [
+            triton.load(self.ref.at[self.picture, at + word], mask=partly, other=0)
+            for word in (pixels.start >> 2, last)
+        ]
+        half = beam.WINDOW // 4 // 2
 
         def nibble(word: Int) -> Word:
             return (pixels.valid >> (4 * word).astype(jnp.uint32)) & 15
-
-        ends = [jnp.where(some, word, 0) for word in (first, last)]
-        partly = some & ((nibble(ends[0]) & nibble(ends[1])) != 15)
-        held = [
-            triton.load(self.ref.at[self.picture, at + word], mask=partly, other=0)
-            for word in ends
-        ]
-
-        half = beam.WINDOW // 4 // 2
 
         def put(turn: Int, none: Int) -> Int:
             for k in range(half):
