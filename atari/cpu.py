@@ -38,15 +38,11 @@ _HARD = _bits(
     *("pointer", "pointer_x", "push", "pull", "flow", "stack", "hard"),
     *("odd", "to_p"),
 )
-# Clear in instructions aside; of their flow, the lowest bit may be set.
-_HARD_ASIDE = [
-    hard & ~jump
-    for hard, jump in zip(
-        _bits("push", "pull", "branch", "flow", "polls", "hard", "odd", "to_p"),
-        opcodes.pack({"flow": _FLOW["JMP"]}),
-        strict=False,
-    )
-]
+# Clear in instructions aside, whose flow may be a jump.
+_HARD_ASIDE = opcodes.pack(
+    dict.fromkeys(("push", "pull", "branch", "polls", "hard", "odd", "to_p"), -1)
+    | {"flow": ~_FLOW["JMP"]}
+)[:2]
 _PUSHING = opcodes.pack(opcodes.PUSHING)[:2]
 # Flags that an instruction takes or clears, and sets, where P has them.
 _TAKEN = _bits("take_c", "take_z", "take_v", "take_n")[1]
@@ -213,9 +209,7 @@ def cancel(now: Instruction, where: Bool) -> Instruction:
 
 def plain(cpu: Cpu, code: Code) -> Instruction:
     """`aim` for an instruction that `is_plain`, which a compiler then knows of it."""
-    words = (code.words[0] & ~_HARD[0], code.words[1] & ~_HARD[1])
-    address = _indexed(cpu, words, code.word)
-    return _instruction(cpu, code._replace(words=words), code.word, address)
+    return _eased(cpu, code, _HARD, code.word)
 
 
 def aside(cpu: Cpu, code: Code, peek: Callable[[Int], Int]) -> Instruction:
@@ -232,7 +226,12 @@ def aside(cpu: Cpu, code: Code, peek: Callable[[Int], Int]) -> Instruction:
     top = STACK | ((cpu.s + part("pull")) & 0xFF)
     base = jnp.where((part("push") | part("pull")) != 0, top, code.word)
     base = jnp.where(part("pointer") != 0, pointed, base)
-    words = (code.words[0] & ~_HARD_ASIDE[0], code.words[1] & ~_HARD_ASIDE[1])
+    return _eased(cpu, code, _HARD_ASIDE, base)
+
+
+def _eased(cpu: Cpu, code: Code, hard: list[int], base: Int) -> Instruction:
+    """An instruction of which some bits are clear, its operand counted from a base."""
+    words = (code.words[0] & ~hard[0], code.words[1] & ~hard[1])
     address = _indexed(cpu, words, base)
     return _instruction(cpu, code._replace(words=words), base, address)
 

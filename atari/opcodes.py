@@ -250,6 +250,7 @@ def fields(opcode: int) -> dict[str, int]:
     odd = odd or high or bool(do.modify and do.alu)
     nz = do.nz if name in _semantics() else 0
     beyond = odd or name in ("JAM", "PLP") or (flow and name + mode != "JMPabs")
+    hard = bool(beyond or flow or pushes or pulls or pointer)
     moved = dict.fromkeys(("JSR", "BRK", "PHA", "PHP"), -1) | {"PLA": 1, "PLP": 1}
     moved |= {"RTS": 2, "RTI": 3}
     # BRK skips a byte; JAM stays where it is.
@@ -274,8 +275,8 @@ def fields(opcode: int) -> dict[str, int]:
         "branch_flag": flag,
         "flow": flow,
         "polls": int(branch in ("NE", "PL")),
-        "hard": int(bool(beyond or pushes or pulls or pointer or flow)),
-        "aside": int(not beyond and bool(pushes or pulls or pointer or flow)),
+        "hard": int(hard),
+        "aside": int(hard and not beyond),
         "spare": 0,
         "stack": moved.get(name, 0),
         "take_c": int(bool(do.carry) or name == "CLC"),

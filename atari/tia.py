@@ -150,12 +150,15 @@ def _mid_copy(nusiz: Int, old: Int, new: Int) -> tuple[Bool, Bool]:
     return lead, inside
 
 
+def _around(x: Int) -> Int:
+    """A pixel less than a line beyond its end, on the line."""
+    return jnp.where(x >= WIDTH, x - WIDTH, x)
+
+
 def _strobe(clock: Int, frame_start: Int, lag: int) -> Int:
     """Where RESPx (lag 5) or RESMx and RESBL (lag 4) puts its object."""
     x = remainder(clock - frame_start, LINE) - BLANK
-    after = x + lag
-    after = jnp.where(after >= WIDTH, after - WIDTH, after)
-    return jnp.where(x < 0, lag - 2, after)
+    return jnp.where(x < 0, lag - 2, _around(x + lag))
 
 
 def due(tia: Tia, register: Int, clock: Int, guard: Guard = always) -> Int:
@@ -202,8 +205,7 @@ def _move(position: Int, hm: Int, motion: _Motion) -> Int:
     # HMxx counts to the left, from -8 to 7.
     right = motion.later + 8 - (hm ^ 8)
     moved = position + jnp.clip(right, motion.least, motion.most)
-    moved = jnp.where(moved < 0, moved + WIDTH, moved)
-    return jnp.where(moved >= WIDTH, moved - WIDTH, moved)
+    return _around(jnp.where(moved < 0, moved + WIDTH, moved))
 
 
 def _placed(
@@ -256,8 +258,7 @@ def _placed(
         for nusiz, position in ((tia.nusiz0, tia.p0), (tia.nusiz1, tia.p1)):
             mode = nusiz & 7
             half = jnp.where(mode == 7, 16, jnp.where(mode == 5, 8, 4))
-            centre = position + half
-            centres.append(jnp.where(centre >= WIDTH, centre - WIDTH, centre))
+            centres.append(_around(position + half))
         return lead0, lead1, m0_at, m1_at, ball_at, *centres
 
     strobes = (at(RESM0) | at(RESM1) | at(RESBL)) & (since <= 60)

@@ -196,6 +196,7 @@ def _fetch(machine: Machine, core: Any) -> tuple[cpus.Code, Any]:
     if machine.code is None:
         return fetch()
     near = ((cpu.pc & 0x1000) != 0) & ((cpu.pc & 0xFFF) < cartridge.SWITCHES)
+    # As if it were in ROM; what is found for code elsewhere is not used.
     at = cartridge.locate(cart, mapper, cpu.pc | 0x1000) - cartridge.RAM_SIZE
     word, size = machine.code[at], cartridge.ROM_SIZE
     if machine.alone:
