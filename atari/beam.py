@@ -36,6 +36,10 @@ DRAWN = (
 """What of a TIA shows in the pixels of a line, and where they are."""
 
 
+_KINDS = 0b1011100_10100000
+"""Eight bits for NUSIZ's modes with stretched players, above them those with copies."""
+
+
 class Pixels(NamedTuple):
     """A window of 32 pixels on its way to the frame buffer."""
 
@@ -120,6 +124,23 @@ def _below(count: Int) -> Word:
     return jnp.where(count > 0, ones, jnp.uint32(0))
 
 
+def _ball(tia: Tia) -> Bool:
+    return jnp.where(tia.vdelbl != 0, tia.old_enabl, tia.enabl) != 0
+
+
+def portents(tia: Tia) -> dict[str, Bool]:
+    """Whether the next window may want a guard's rare work, of some names."""
+    players = (_KINDS >> (tia.nusiz0 & 7)) | (_KINDS >> (tia.nusiz1 & 7))
+    missiles = (tia.enam0 & ~tia.resmp0) | (tia.enam1 & ~tia.resmp1)
+    return {
+        "star": tia.star != 0,
+        "stretched": (players & 1) != 0,
+        "missiles": missiles != 0,
+        "copies": (players & 0x100) != 0,
+        "ball": _ball(tia),
+    }
+
+
 def _objects(tia: Tia, x: Int, guard: Guard) -> tuple[tuple[Word, ...], Bool]:
     """The six objects from pixel `x`, and whether only the last of them is on.
 
@@ -139,7 +160,7 @@ def _objects(tia: Tia, x: Int, guard: Guard) -> tuple[tuple[Word, ...], Bool]:
         wide[0] | wide[1],
         lambda: list(map(_stretched, shapes, nusiz)),
         shapes,
-        rare=True,
+        rare="stretched",
     )
     # A stretched player comes one pixel later.
     places = [
@@ -156,7 +177,7 @@ def _objects(tia: Tia, x: Int, guard: Guard) -> tuple[tuple[Word, ...], Bool]:
 
     on0 = (tia.enam0 != 0) & (tia.resmp0 == 0)
     on1 = (tia.enam1 != 0) & (tia.resmp1 == 0)
-    enabl = jnp.where(tia.vdelbl != 0, tia.old_enabl, tia.enabl)
+    on_ball = _ball(tia)
     size0 = (tia.nusiz0 >> 4) | jnp.where(tia.star_shape == 1, 1, 0)
     bar0 = jnp.where(on0 & (tia.star_shape != 2), _bar(size0), none)
     bar1 = jnp.where(on1, _bar(tia.nusiz1 >> 4), none)
@@ -168,7 +189,7 @@ def _objects(tia: Tia, x: Int, guard: Guard) -> tuple[tuple[Word, ...], Bool]:
             _place(_near(bar1, copies[1], every), tia.m1, x),
         )
 
-    m0, m1 = guard(on0 | on1, missiles, (none, none), rare=True)
+    m0, m1 = guard(on0 | on1, missiles, (none, none), rare="missiles")
 
     def far() -> tuple[Word, ...]:
         return (
@@ -178,23 +199,23 @@ def _objects(tia: Tia, x: Int, guard: Guard) -> tuple[tuple[Word, ...], Bool]:
             _far(bar1, tia.m1, copies[1], x),
         )
 
-    copied = guard(copies[0].far | copies[1].far, far, (none,) * 4, rare=True)
+    copied = guard(copies[0].far | copies[1].far, far, (none,) * 4, rare="copies")
     p0, p1, m0, m1 = (
         one | more for one, more in zip((p0, p1, m0, m1), copied, strict=True)
     )
     ball = guard(
-        enabl != 0,
+        on_ball,
         lambda: _place(_bar(tia.ctrlpf >> 4), tia.ball, x),
         none,
-        rare=True,
+        rare="ball",
     )
-    ball = jnp.where(enabl != 0, ball, none)
+    ball = jnp.where(on_ball, ball, none)
 
     left = tia.playfield
     right = jnp.where(tia.reflect != 0, tia.mirrored, left)
     cells = jnp.where(x == 128, right >> 12, (left | (right << 20)) >> (x >> 2))
     field = spread4((cells & 0xFF).astype(jnp.uint32))
-    alone = (grp0 == 0) & (grp1 == 0) & ~on0 & ~on1 & (enabl == 0)
+    alone = (grp0 == 0) & (grp1 == 0) & ~on0 & ~on1 & ~on_ball
     return (p0, p1, m0, m1, ball, field), alone
 
 
@@ -224,7 +245,7 @@ def _start_line(tia: Tia, where: Bool, guard: Guard) -> Tia:
         return line, jnp.where(line == 1, 1, jnp.where(line == 2, 2, 0)), m0
 
     kept = (tia.star_line, tia.star_shape, tia.m0)
-    line, shape, m0 = guard(star, drifted, kept, rare=True)
+    line, shape, m0 = guard(star, drifted, kept, rare="star")
     return tia._replace(
         clock=jnp.where(where, 0, tia.clock),
         row=jnp.where(where, tia.row + 1, tia.row),
@@ -316,7 +337,7 @@ def draw(line: Tia, end: Int, x: Int, guard: Guard = always) -> tuple[Pixels, In
         players = player0 | player1
         return players, player0 | ((ball | field) & ~players), found
 
-    players, first, found = guard(lit != 0, drawn, (none, none, 0), rare=True)
+    players, first, found = guard(lit != 0, drawn, (none, none, 0), rare="lit")
     colours = (line.colubk, line.colupf, line.colup0, line.colup1)
     pixels = Pixels(
         row=line.row,

@@ -37,17 +37,17 @@ class Guard(Protocol):
         make: Callable[[], Any],
         otherwise: Any,
         /,
-        rare: bool = False,
+        rare: str = "",
     ) -> Any:
         """`make()`, or `otherwise` if `where` holds nowhere.
 
         A console that does not want the work may get either, so it must not look.
-        `rare` work is seldom wanted by any of 32 consoles.
+        Work with a name is rare: seldom wanted by any of 32 consoles.
         """
 
 
 def always(
-    where: Bool, make: Callable[[], Any], otherwise: Any, /, rare: bool = False
+    where: Bool, make: Callable[[], Any], otherwise: Any, /, rare: str = ""
 ) -> Any:
     """The work is done at any rate."""
     del where, otherwise, rare

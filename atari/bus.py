@@ -163,13 +163,15 @@ def instruct(
             seen = tias.read(core.tia, address, now.noise, at, fire, ohms)
             value = jnp.where(from_tia, seen, value)
             late = from_tia & behind(address, at)
+            # With the byte read above, which is so asked for before the branch.
+            value = jnp.where(ported, value, data)
             return value, riot, late, cpus.cancel(now, late)
 
         ported = from_riot | from_tia
         value, riot, late, kept = guard(
-            ported, port, (0, core.riot, False, now), rare=True
+            ported, port, (data, core.riot, False, now), rare="port"
         )
-        return jnp.where(ported, value, data), riot, after, late, kept
+        return value, riot, after, late, kept
 
     nothing = (0, core.riot, mapper, False, now)
     data, riot, mapper, waits, now = guard(now.reads, operand, nothing)
@@ -194,7 +196,7 @@ def instruct(
             idles,
             lambda: waiting.wait(now, at_branch, waited, peek, most, limit),
             (cpu, 0),
-            rare=True,
+            rare="waiting",
         )
         executed += 2 * turns
     mapper = choose(goes, mapper, core.mapper)

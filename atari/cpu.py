@@ -67,7 +67,7 @@ class Code(NamedTuple):
     """An instruction's bytes; operands it has not are 0."""
 
     words: tuple[Int, ...]  # of the decode table, the first two
-    bytes: Int  # the opcode lowest
+    bytes: Int  # the opcode lowest; above the third is room for `portents`
 
     @property
     def opcode(self) -> Int:
@@ -82,22 +82,26 @@ class Code(NamedTuple):
     @property
     def second(self) -> Int:
         """The third byte."""
-        return self.bytes >> 16
+        return (self.bytes >> 16) & 0xFF
 
     @property
     def word(self) -> Int:
         """The operand of two bytes."""
-        return self.bytes >> 8
+        return (self.bytes >> 8) & 0xFFFF
 
     @property
     def is_plain(self) -> Bool:
         """Whether it uses no jump, pointer, stack, nor odd arithmetic."""
-        return _field(self.words, "hard") == 0
+        return self.field("hard") == 0
 
     @property
     def is_aside(self) -> Bool:
         """Whether a pointer, one byte on the stack, or a jump alone is in the way."""
-        return _field(self.words, "aside") != 0
+        return self.field("aside") != 0
+
+    def field(self, name: str) -> Int:
+        """A control field of `opcodes.FIELDS`."""
+        return _field(self.words, name)
 
 
 class Instruction(NamedTuple):
@@ -186,6 +190,18 @@ def joined(words: tuple[Int, Int], opcode: Int, first: Int, second: Int) -> Int:
     """The bytes of an instruction in one word, of the second none if it has none."""
     second = jnp.where(_field(words, "length") > 2, second, 0)
     return opcode | (first << 8) | (second << 16)
+
+
+def portents(code: Code) -> dict[str, Bool]:
+    """Whether an instruction may want a guard's rare work, of some names.
+
+    What is `odd` in decimal mode alone is under "tens".
+    """
+    flow = code.field("flow")
+    breaks = flow == _FLOW["BRK"]
+    pointed = (code.field("pointer") != 0) & (flow == _FLOW["JMP"])
+    odd, adds = code.field("odd") != 0, code.field("adds") != 0
+    return {"jump": breaks | pointed, "odd": odd, "tens": adds}
 
 
 def turn(code: Code, starts: Bool, pushing: Bool) -> Code:
@@ -286,7 +302,7 @@ def aim(
         )
         return low, high, mapper
 
-    low, high, mapper = guard(elsewhere, jump, (low, high, before), rare=True)
+    low, high, mapper = guard(elsewhere, jump, (low, high, before), rare="jump")
     low, high = settle((low, high))
     pointed = low | (high << 8)
 
@@ -466,7 +482,7 @@ def execute(
                 (value, result, p),
             ),
             (value, result, p),
-            rare=True,
+            rare="odd",
         )
 
     bit = (cpu.p >> now.field("branch_flag")) & 1

@@ -76,6 +76,6 @@ def instruct(
         waiting.may_wait(now, after),
         lambda: waiting.wait(now, after, riot, peek, (most - 1) >> 1, limit),
         (after, 0),
-        rare=True,
+        rare="waiting",
     )
     return after, out, 1 + 2 * turns

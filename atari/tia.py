@@ -180,7 +180,7 @@ def due(tia: Tia, register: Int, clock: Int, guard: Guard = always) -> Int:
         _, inside = _mid_copy(nusiz, old, _strobe(clock, tia.frame_start, 5))
         return inside
 
-    return clock + jnp.where(moved & guard(moved, drawn, False, rare=True), 11, delay)
+    return clock + jnp.where(moved & guard(moved, drawn, False, rare="restarted"), 11, delay)
 
 
 class _Motion(NamedTuple):
@@ -264,7 +264,7 @@ def _placed(
     strobes = (at(RESM0) | at(RESM1) | at(RESBL)) & (since <= 60)
     wanted = at(RESP0) | at(RESP1) | strobes | freed[0] | freed[1]
     lead0, lead1, m0_at, m1_at, ball_at, centre0, centre1 = guard(
-        wanted, special, (False, False, thing, thing, thing, m0, m1), rare=True
+        wanted, special, (False, False, thing, thing, thing, m0, m1), rare="strobe"
     )
     m0 = jnp.where(at(RESM0), m0_at, m0)
     m1 = jnp.where(at(RESM1), m1_at, m1)

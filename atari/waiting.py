@@ -11,11 +11,16 @@ from jax import numpy as jnp
 
 from atari.bits import Bool, Int, quotient
 from atari.cartridge import SWITCHES
-from atari.cpu import NEGATIVE, ZERO, Cpu, Instruction
+from atari.cpu import NEGATIVE, ZERO, Code, Cpu, Instruction
 from atari.riot import Riot
 
 _BACK = 0xFB  # from behind the branch to before the load
 _LDA, _LDX, _LDY = 0xAD, 0xAE, 0xAC  # absolute
+
+
+def polls(code: Code) -> Bool:
+    """Whether an instruction is a BNE or BPL that leads back to a load before it."""
+    return (code.field("polls") != 0) & (code.first == _BACK)
 
 
 def may_wait(now: Instruction, cpu: Cpu) -> Bool:

@@ -23,7 +23,7 @@ from atari.cartridge import Cartridge
 from atari.console import State
 from atari.kernels import turns
 from atari.kernels.memory import Bytes, ByteScreen, Notes, Rows, Screen, Table
-from atari.kernels.turns import NOTES, NOTES_ALONE, Ahead, Machine, any_of
+from atari.kernels.turns import NOTES, NOTES_ALONE, Machine, any_of
 from atari.tia import Tia
 
 try:
@@ -96,7 +96,7 @@ def _kernel(plan: _Plan, tree: Any, *refs: Any) -> None:
     if plan.height:
         drawn = (pictures_ref, 2 * lane + front, plan.height)
         screen = ByteScreen(*drawn, plan.interpret) if alone else Screen(*drawn)
-    guard = functools.partial(turns.guard_of, plan.lanes < LANES)
+    guard = turns.Branches(every=plan.lanes < LANES)
     table, code = Table(table_ref), None
     if plan.listed:
         code = Table(code_ref)
@@ -113,11 +113,10 @@ def _kernel(plan: _Plan, tree: Any, *refs: Any) -> None:
         core, known = rows.load((of_cpu, known_rows))
         tia = Tia(*known, *unknown)
         base = core.cpu.cycles
-        zero = base * 0
-        ahead = Ahead(core, turns.seen_of(tia), zero, last, zero, state & 1)
+        ahead = turns.start(machine, core, turns.seen_of(tia), last, state & 1)
         step = functools.partial(turns.run_ahead, machine, tia, base)
         _, ahead = lax.while_loop(
-            lambda c: (c[0] < plan.notes) & any_of(turns.can_go(c[1].core, c[1].waits)),
+            lambda c: (c[0] < plan.notes) & turns.goes(c[1]),
             lambda c: (c[0] + 1, step(c[1])),
             (jnp.int32(0), ahead),
         )

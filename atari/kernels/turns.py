@@ -1,14 +1,15 @@
 """Turns of the CPU and of the beam, of which the kernel's frame is made."""
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from jax import lax, numpy as jnp
 
-from atari import beam, bus, cartridge, cpu as cpus, plain, tia as tias
-from atari.bits import Bool, Guard, Int, typed
+from atari import beam, bus, cartridge, cpu as cpus, plain, tia as tias, waiting
+from atari.bits import Bool, Int, typed
 from atari.bus import INSTRUCTIONS, Core, Inputs
 from atari.cartridge import Cartridge
 from atari.kernels import strips
@@ -23,6 +24,10 @@ Few where the notes of many consoles share a cache; at most 512, so that cycles 
 # A note is the write's cycle since the turn began, its register and its value.
 _CYCLE, _REGISTER = 15, 8
 _REACH = 1 << 14  # cycles after which no loop is skipped, so that a write's cycle fits
+_FIELD, _FIELDS = 6, 5  # bits in which 32 lanes are counted, and such fields in a word
+_WANTS = ("far", "jump", "odd", "waiting")  # of a step of the CPU
+_SHOWS = ("restarted", "star", "stretched", "missiles", "copies", "ball")  # of a window
+_SIGNS = 24  # first bit of an instruction's portents in its word
 _LAST = tias.WAIT + 1  # stands for no register: the beam comes to the last access
 _DROPPED = (tias.VSYNC, tias.WSYNC, 0x03, *range(0x15, 0x1B), *range(0x2D, 0x40))
 
@@ -36,7 +41,7 @@ class Machine(NamedTuple):
     memory: Bytes
     notes: Notes
     inputs: Inputs
-    guard: Guard
+    guard: "Branches"
     alone: bool  # one console only, which takes branches of its own
 
 
@@ -49,6 +54,8 @@ class Ahead(NamedTuple):
     last: Int  # cycle of the last access to the TIA, -1 before the first
     waits: Int  # for the beam
     current: Int  # the beam is where the CPU is
+    code: Any  # what `_ask` found at PC, or None
+    votes: tuple[Int, ...]  # on whether it goes on, and on `_WANTS` unless alone
 
 
 class Behind(NamedTuple):
@@ -58,6 +65,7 @@ class Behind(NamedTuple):
     next: Int  # number of the note that waits for the beam
     note: Int  # that note
     strips: Any  # `Strips` still to be drawn, if consoles are alone
+    votes: tuple[Int, ...]  # on whether it is late, and on `_SHOWS` unless alone
 
 
 SEEN = ("vblank", "vsync_end", "dump_end")
@@ -87,34 +95,66 @@ def any_of(lanes: Bool) -> Bool:
     return jnp.where(lanes, 1, 0).max() > 0
 
 
-def guard_of(
-    every: bool,
-    where: Bool,
-    make: Callable[[], Any],
-    otherwise: Any,
-    /,
-    rare: bool = False,
-) -> Any:
-    """Branches around work that no lane wants: `every` such work, or rare work only."""
-    if not (every or rare):
-        return make()
+def vote(flags: Sequence[Bool]) -> tuple[Int, ...]:
+    """How many lanes have each flag, for `voted`: five flags a word, by one sum."""
 
-    def full(leaf: Any) -> jax.Array:
-        if isinstance(leaf, bool):
-            return jnp.full(where.shape, leaf, jnp.bool_)
-        dtype = jnp.int32 if isinstance(leaf, int) else leaf.dtype
-        return jnp.broadcast_to(jnp.asarray(leaf, dtype), where.shape)
+    def word(some: Sequence[Bool]) -> Int:
+        fields = [jnp.where(f, 1 << (_FIELD * k), 0) for k, f in enumerate(some)]
+        return sum(fields[1:], fields[0]).sum()
 
-    otherwise = jax.tree.map(full, otherwise)
+    return tuple(word(flags[i : i + _FIELDS]) for i in range(0, len(flags), _FIELDS))
 
-    def made() -> Any:
-        return jax.tree.map(
-            lambda new, old: jnp.broadcast_to(new, old.shape).astype(old.dtype),
-            make(),
-            otherwise,
-        )
 
-    return lax.cond(any_of(where), made, lambda: otherwise)
+def voted(votes: tuple[Int, ...], number: int) -> Bool:
+    """Whether any lane has a flag of this number, as one bool."""
+    field = ((1 << _FIELD) - 1) << (_FIELD * (number % _FIELDS))
+    return (votes[number // _FIELDS] & field) != 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Branches:
+    """A `Guard`: branches around work that no lane wants."""
+
+    every: bool  # such work, not only what is rare
+    known: Mapping[str, Bool] = dataclasses.field(default_factory=dict)
+    """Whether any lane wants rare work of a name, where that is known already."""
+
+    def __call__(
+        self,
+        where: Bool,
+        make: Callable[[], Any],
+        otherwise: Any,
+        /,
+        rare: str = "",
+    ) -> Any:
+        """See `Guard`."""
+        if not (self.every or rare):
+            return make()
+
+        def full(leaf: Any) -> jax.Array:
+            if isinstance(leaf, bool):
+                return jnp.full(where.shape, leaf, jnp.bool_)
+            dtype = jnp.int32 if isinstance(leaf, int) else leaf.dtype
+            return jnp.broadcast_to(jnp.asarray(leaf, dtype), where.shape)
+
+        otherwise = jax.tree.map(full, otherwise)
+
+        def made() -> Any:
+            return jax.tree.map(
+                lambda new, old: jnp.broadcast_to(new, old.shape).astype(old.dtype),
+                make(),
+                otherwise,
+            )
+
+        some = self.known[rare] if rare in self.known else any_of(where)
+        return lax.cond(some, made, lambda: otherwise)
+
+    def knowing(
+        self, names: Sequence[str], votes: tuple[Int, ...], first: int
+    ) -> "Branches":
+        """With a vote on some names, from this number on."""
+        known = {name: voted(votes, first + k) for k, name in enumerate(names)}
+        return dataclasses.replace(self, known=known)
 
 
 def can_go(core: Core, waits: Int) -> Bool:
@@ -146,9 +186,13 @@ def run_ahead(machine: Machine, tia: tias.Tia, base: Int, ahead: Ahead) -> Ahead
     fixed = core.mapper is None
     if fixed:
         core = core._replace(mapper=cartridge.reset(cart))
-    fetched = _fetch(machine, core)
+    if _foresees(machine, ahead.code):
+        guard = machine.guard.knowing(_WANTS, ahead.votes, 1)
+        machine = machine._replace(guard=guard)
+    fetched = _fetch(machine, core, ahead.code)
     if not machine.alone:
-        return typed(_any_step(machine, core, fetched, base, ahead), ahead)
+        after = _any_step(machine, core, fetched, base, ahead)
+        return typed(_voting(machine, after), ahead)
     code, mapper = fetched
     # The last instruction of a frame cut short is not for the short way.
     starts = (core.cpu.queued == 0) & (core.executed < INSTRUCTIONS - 1)
@@ -169,44 +213,98 @@ def run_ahead(machine: Machine, tia: tias.Tia, base: Int, ahead: Ahead) -> Ahead
             lambda: typed(_any_step(machine, core, fetched, base, ahead), ahead),
         )
 
-    return shortly(code.is_plain, cpus.plain(core.cpu, code), aside)
+    after = shortly(code.is_plain, cpus.plain(core.cpu, code), aside)
+    return _voting(machine, after)
+
+
+def start(machine: Machine, core: Any, seen: tuple[Int, ...], last: Int, current: Int) -> Ahead:
+    """What the CPU's turn begins with."""
+    zero = core.cpu.cycles * 0
+    mapper = core.mapper
+    if mapper is None:
+        mapper = cartridge.reset(machine.cart)
+    code = _ask(machine, core.cpu.pc, mapper)()
+    ahead = Ahead(core, seen, zero, last, zero, current, code, ())
+    return _voting(machine, ahead)
+
+
+def goes(ahead: Ahead) -> Bool:
+    """Whether any lane's CPU has something to do."""
+    return voted(ahead.votes, 0)
+
+
+def _foresees(machine: Machine, code: Any) -> bool:
+    return code is not None and not machine.alone
+
+
+def _voting(machine: Machine, ahead: Ahead) -> Ahead:
+    """With the votes on the step to come: one wait for all of them."""
+    flags = [can_go(ahead.core, ahead.waits)]
+    if _foresees(machine, ahead.code):
+        cpu, word = ahead.core.cpu, ahead.code[0]
+        signs = [((word >> (_SIGNS + k)) & 1) != 0 for k in range(4)]
+        jumps, odd, tens, waits = signs
+        odd |= tens & ((cpu.p & cpus.DECIMAL) != 0)
+        flags += [~_is_near(cpu.pc), jumps, odd, waits]
+    return ahead._replace(votes=vote(flags))
 
 
 def instructions(rom: jax.Array, alone: bool) -> jax.Array:
     """What begins at each byte of an image, for `_fetch`.
 
-    A word of its bytes, int32[ROM_SIZE]; if consoles are alone followed by the words of
-    its opcode, so that all look-ups are made at once. The caches of many consoles would
-    rather hold other things.
+    A word of its bytes and portents, int32[ROM_SIZE]; if consoles are alone followed by
+    the words of its opcode, so that all look-ups are made at once. The caches of many
+    consoles would rather hold other things.
     """
     byte = rom.astype(jnp.int32)
     words = cpus.look_up(cpus.decode_table(), byte)
     word = cpus.joined(words, byte, jnp.roll(byte, -1), jnp.roll(byte, -2))
+    code = cpus.Code(words, word)
+    signs = cpus.portents(code)
+    some = (signs["jump"], signs["odd"], signs["tens"], waiting.polls(code))
+    for k, sign in enumerate(some):
+        word |= jnp.where(sign, 1 << (_SIGNS + k), 0)
     return jnp.concatenate([word, *words]) if alone else word
 
 
-def _fetch(machine: Machine, core: Any) -> tuple[cpus.Code, Any]:
-    """`cpu.fetch`, by one look-up where no access switches banks."""
+def _is_near(pc: Int) -> Bool:
+    """Whether what is listed for a PC holds."""
+    return ((pc & 0x1000) != 0) & ((pc & 0xFFF) < cartridge.SWITCHES)
+
+
+def _ask(machine: Machine, pc: Int, mapper: Any) -> Callable[[], Any]:
+    """Asks for what is listed for a PC, which comes from far.
+
+    As if it were in ROM: what is found for code elsewhere is not used.
+
+    Returns:
+      A function that gives the words, those of `instructions`; or None if nothing is
+      listed.
+    """
+    if machine.code is None:
+        return lambda: None
+    at = cartridge.locate(machine.cart, mapper, pc | 0x1000) - cartridge.RAM_SIZE
+    word, size = machine.code[at], cartridge.ROM_SIZE
+    if machine.alone:
+        words = word, machine.code[at + size], machine.code[at + 2 * size]
+        return lambda: words
+    return lambda: (word, *cpus.look_up(machine.table, word & 0xFF))
+
+
+def _fetch(machine: Machine, core: Any, listed: Any) -> tuple[cpus.Code, Any]:
+    """`cpu.fetch`, from what is listed where no access switches banks."""
     cart, cpu, mapper = machine.cart, core.cpu, core.mapper
 
     def fetch() -> tuple[cpus.Code, Any]:
         read = bus.reader(cart, machine.memory)
         return cpus.fetch(cpu, machine.table, mapper, read, guard=machine.guard)
 
-    if machine.code is None:
+    if listed is None:
         return fetch()
-    near = ((cpu.pc & 0x1000) != 0) & ((cpu.pc & 0xFFF) < cartridge.SWITCHES)
-    # As if it were in ROM; what is found for code elsewhere is not used.
-    at = cartridge.locate(cart, mapper, cpu.pc | 0x1000) - cartridge.RAM_SIZE
-    word, size = machine.code[at], cartridge.ROM_SIZE
-    if machine.alone:
-        words = machine.code[at + size], machine.code[at + 2 * size]
-    else:
-        words = cpus.look_up(machine.table, word & 0xFF)
-    quick = cpus.Code(words, word), mapper
-
+    near = _is_near(cpu.pc)
+    quick = cpus.Code(listed[1:], listed[0]), mapper
     return machine.guard(
-        ~near, lambda: bus.choose(near, quick, fetch()), quick, rare=True
+        ~near, lambda: bus.choose(near, quick, fetch()), quick, rare="far"
     )
 
 
@@ -232,6 +330,7 @@ def _plain_step(
         limit,
     )
     register, after_read = out.address & 0x3F, jnp.int32(1)
+    upcoming = _ask(machine, cpu.pc, mapper)
 
     def write() -> tuple[tuple[Int, ...], Int, Bool, Bool]:
         found = _write(
@@ -257,6 +356,7 @@ def _plain_step(
         number=ahead.number + jnp.where(noted, 1, 0),
         last=jnp.where(out.where, cpu.cycles, ahead.last),
         current=ahead.current * 0,
+        code=upcoming(),
     )
 
 
@@ -317,6 +417,7 @@ def _any_step(
         guard=machine.guard,
         limit=base + _REACH,
     )
+    upcoming = _ask(machine, turn.cpu.pc, turn.mapper)
     cycles, register = turn.cpu.cycles, turn.address
     after_read = jnp.where(turn.pushing, 0, 1)
 
@@ -351,6 +452,8 @@ def _any_step(
         last,
         jnp.where(turn.waits, 1, ahead.waits),
         jnp.where(turn.goes | turn.pushing, 0, ahead.current),
+        upcoming(),
+        ahead.votes,
     )
 
 
@@ -367,6 +470,8 @@ def catch_up(
       state: what the beam's turn carries.
     """
     cart, guard = machine.cart, machine.guard
+    if not machine.alone:
+        guard = guard.knowing(_SHOWS, state.votes, 1)
     tia, note, alive = state.tia, state.note, state.next < ahead.number
     # Long before it is needed, as it comes from far.
     upcoming = machine.notes.get(state.next + 1, state.next + 1 < ahead.number)
@@ -395,16 +500,29 @@ def catch_up(
         )
         return written
 
-    written = typed(guard(there & ~wait, write, moved, rare=True), tia)
+    written = typed(guard(there & ~wait, write, moved, rare="write"), tia)
     if kept is not None:
         clears = there & (register == tias.CXCLR)
         kept = kept._replace(cleared=jnp.where(clears, kept.number, kept.cleared))
-    return Behind(
+    after = Behind(
         written,
         state.next + jnp.where(there, 1, 0),
         jnp.where(there, upcoming, note),
         kept,
+        (),
     )
+    return _showing(machine, ahead, after)
+
+
+def _showing(machine: Machine, ahead: Ahead, state: Behind) -> Behind:
+    """With the votes on the window to come: one wait for all of them."""
+    flags = [state.next < ahead.number]
+    if not machine.alone:
+        register = (state.note >> _REGISTER) & 0x7F
+        signs = beam.portents(state.tia)
+        signs["restarted"] = (register == tias.RESP0) | (register == tias.RESP1)
+        flags += [signs[name] for name in _SHOWS]
+    return state._replace(votes=vote(flags))
 
 
 def beam_turn(
@@ -413,7 +531,7 @@ def beam_turn(
     """Brings the beam to the last note; arguments as in `catch_up`."""
 
     def late(state: Behind) -> Bool:
-        return any_of(state.next < ahead.number)
+        return voted(state.votes, 0)
 
     def window(state: Behind) -> Behind:
         return catch_up(machine, screen, base, ahead, state)
@@ -431,6 +549,7 @@ def beam_turn(
     zero = base * 0
     note = machine.notes.get(zero, ahead.number > 0)
     if machine.alone:
-        state = Behind(tia, zero, note, strips.none(zero))
-        return lax.while_loop(late, batch, state).tia
-    return lax.while_loop(late, window, Behind(tia, zero, note, None)).tia
+        state = Behind(tia, zero, note, strips.none(zero), ())
+        return lax.while_loop(late, batch, _showing(machine, ahead, state)).tia
+    state = Behind(tia, zero, note, None, ())
+    return lax.while_loop(late, window, _showing(machine, ahead, state)).tia
