@@ -128,39 +128,57 @@ class Screen:
     picture: Int
     height: int
 
-    def put(self, pixels: beam.Pixels) -> None:
-        """Draws a window."""
-        inside = pixels.row < self.height
-        row = jnp.where(inside, pixels.row, 0)
-        at = row * beam.WORDS + (pixels.column >> 2)
+    def _at(self, row: Int, column: Int) -> Int:
+        """The number of a word in the picture."""
+        return jnp.where(row < self.height, row, 0) * beam.WORDS + (column >> 2)
 
-        # Only the first and the last word may be drawn in part. What they held is asked
-        # for at once: one wait for memory instead of one a word.
+    def put(self, pixels: beam.Pixels, held: Int) -> Int:
+        """Draws a window.
+
+        Args:
+          pixels: the window.
+          held: the word that the beam is in, with its pixels so far, which are not
+            in the picture yet: nothing of it has to be read again.
+
+        Returns:
+          The same after the window.
+        """
+        inside = pixels.row < self.height
         some = inside & (pixels.start < pixels.stop)
-        last = (pixels.stop - 1) >> 2
-        partly = some & (((pixels.start | pixels.stop) & 3) != 0)
-        held = [
-            triton.load(self.ref.at[self.picture, at + word], mask=partly, other=0)
-            for word in (pixels.start >> 2, last)
-        ]
+        at, last = self._at(pixels.row, pixels.column), pixels.stop >> 2
         half = beam.WINDOW // 4 // 2
 
-        def nibble(word: Int) -> Word:
-            return (pixels.valid >> (4 * word).astype(jnp.uint32)) & 15
-
-        def put(turn: Int, none: Int) -> Int:
+        def put(turn: Int, held: Int) -> Int:
             for k in range(half):
                 word = turn * half + k
-                old = jnp.where(last == word, held[1], held[0])
-                new = beam.paint(pixels, word, old)
+                new = beam.paint(pixels, word, held)
                 here = self.ref.at[self.picture, at + word]
-                triton.store(here, new, mask=inside & (nibble(word) != 0))
-            return none
+                whole = (pixels.valid >> (4 * word + 3).astype(jnp.uint32)) & 1
+                triton.store(here, new, mask=inside & (whole != 0))
+                held = jnp.where(last == word, new, held)
+            return held
 
         # A number of turns that the compiler cannot foresee: fully unrolled, the loop
         # takes the registers of a third more consoles.
         turns = jnp.where(some, 2, 0).max()
-        lax.fori_loop(0, turns, put, jnp.int32(0))
+        return lax.fori_loop(0, turns, put, held)
+
+    def take(self, row: Int, clock: Int) -> Int:
+        """The word that the beam is in."""
+        place, some, _ = self._part(row, clock)
+        return triton.load(place, mask=some, other=0)
+
+    def give(self, row: Int, clock: Int, held: Int) -> None:
+        """Puts the pixels so far of the word that the beam is in."""
+        place, some, passed = self._part(row, clock)
+        new = (held & passed) | (triton.load(place, mask=some, other=0) & ~passed)
+        triton.store(place, new, mask=some)
+
+    def _part(self, row: Int, clock: Int) -> tuple[Any, Bool, Int]:
+        """Its place, whether it has pixels so far but not all, and a mask of them."""
+        x = jnp.maximum(clock - beam.BLANK, 0)
+        some = (row < self.height) & ((x & 3) != 0)
+        return self.ref.at[self.picture, self._at(row, x)], some, (1 << (8 * (x & 3))) - 1
 
 
 @dataclasses.dataclass(frozen=True)

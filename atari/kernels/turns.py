@@ -65,6 +65,7 @@ class Behind(NamedTuple):
     next: Int  # number of the note that waits for the beam
     note: Int  # that note
     strips: Any  # `Strips` still to be drawn, if consoles are alone
+    held: Int  # what `Screen.put` holds back, otherwise
     votes: tuple[Int, ...]  # on whether it is late, and on `_SHOWS` unless alone
 
 
@@ -480,13 +481,13 @@ def catch_up(
     wait = register >= tias.WAIT
     due = jnp.where(wait, 3 * cycles, tias.due(tia, register, 3 * cycles, guard))
     target = jnp.where(alive, due, bus.FAR)
-    kept = state.strips
+    kept, held = state.strips, state.held
     if kept is None:
         moved, pixels, there = beam.advance(
             tia, cart.first_line, cart.lines, target, guard
         )
         if screen is not None:
-            screen.put(pixels)
+            held = screen.put(pixels, held)
     else:
         line, end, moved, there = beam.move(
             tia, cart.first_line, cart.lines, target, guard, reach=tias.WIDTH
@@ -500,7 +501,7 @@ def catch_up(
         )
         return written
 
-    written = typed(guard(there & ~wait, write, moved, rare="write"), tia)
+    written = typed(guard(there & ~wait, write, moved), tia)
     if kept is not None:
         clears = there & (register == tias.CXCLR)
         kept = kept._replace(cleared=jnp.where(clears, kept.number, kept.cleared))
@@ -509,6 +510,7 @@ def catch_up(
         state.next + jnp.where(there, 1, 0),
         jnp.where(there, upcoming, note),
         kept,
+        held,
         (),
     )
     return _showing(machine, ahead, after)
@@ -549,7 +551,11 @@ def beam_turn(
     zero = base * 0
     note = machine.notes.get(zero, ahead.number > 0)
     if machine.alone:
-        state = Behind(tia, zero, note, strips.none(zero), ())
+        state = Behind(tia, zero, note, strips.none(zero), zero, ())
         return lax.while_loop(late, batch, _showing(machine, ahead, state)).tia
-    state = Behind(tia, zero, note, None, ())
-    return lax.while_loop(late, window, _showing(machine, ahead, state)).tia
+    held = zero if screen is None else screen.take(tia.row, tia.clock)
+    state = Behind(tia, zero, note, None, held, ())
+    state = lax.while_loop(late, window, _showing(machine, ahead, state))
+    if screen is not None:
+        screen.give(state.tia.row, state.tia.clock, state.held)
+    return state.tia
