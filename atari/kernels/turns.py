@@ -25,8 +25,9 @@ Few where the notes of many consoles share a cache; at most 512, so that cycles 
 _CYCLE, _REGISTER = 15, 8
 _REACH = 1 << 14  # cycles after which no loop is skipped, so that a write's cycle fits
 _FIELD, _FIELDS = 6, 5  # bits in which 32 lanes are counted, and such fields in a word
-_WANTS = ("far", "jump", "odd", "waiting")  # of a step of the CPU
-_SHOWS = ("restarted", "star", "stretched", "missiles", "copies", "ball")  # of a window
+# What lanes vote on: rare work of a step of the CPU, and of a window.
+_WANTS = (("far",), ("jump",), ("odd",), ("waiting",))
+_SHOWS = (("restarted",), ("star", "stretched"), ("missiles",), ("copies",), ("ball",))
 _SIGNS = 24  # first bit of an instruction's portents in its word
 _LAST = tias.WAIT + 1  # stands for no register: the beam comes to the last access
 _DROPPED = (tias.VSYNC, tias.WSYNC, 0x03, *range(0x15, 0x1B), *range(0x2D, 0x40))
@@ -54,7 +55,7 @@ class Ahead(NamedTuple):
     last: Int  # cycle of the last access to the TIA, -1 before the first
     waits: Int  # for the beam
     current: Int  # the beam is where the CPU is
-    code: Any  # what `_ask` found at PC, or None
+    code: Any  # what `_ask` found at PC; None if nothing is listed, or alone
     votes: tuple[Int, ...]  # on whether it goes on, and on `_WANTS` unless alone
 
 
@@ -151,10 +152,14 @@ class Branches:
         return lax.cond(some, made, lambda: otherwise)
 
     def knowing(
-        self, names: Sequence[str], votes: tuple[Int, ...], first: int
+        self, names: Sequence[tuple[str, ...]], votes: tuple[Int, ...]
     ) -> "Branches":
-        """With a vote on some names, from this number on."""
-        known = {name: voted(votes, first + k) for k, name in enumerate(names)}
+        """With votes on some names, which begin with the second."""
+        known = {
+            name: voted(votes, 1 + number)
+            for number, some in enumerate(names)
+            for name in some
+        }
         return dataclasses.replace(self, known=known)
 
 
@@ -187,10 +192,13 @@ def run_ahead(machine: Machine, tia: tias.Tia, base: Int, ahead: Ahead) -> Ahead
     fixed = core.mapper is None
     if fixed:
         core = core._replace(mapper=cartridge.reset(cart))
-    if _foresees(machine, ahead.code):
-        guard = machine.guard.knowing(_WANTS, ahead.votes, 1)
+    listed = ahead.code
+    if machine.alone:
+        listed = _ask(machine, core.cpu.pc, core.mapper)()
+    elif listed is not None:
+        guard = machine.guard.knowing(_WANTS, ahead.votes)
         machine = machine._replace(guard=guard)
-    fetched = _fetch(machine, core, ahead.code)
+    fetched = _fetch(machine, core, listed)
     if not machine.alone:
         after = _any_step(machine, core, fetched, base, ahead)
         return typed(_voting(machine, after), ahead)
@@ -224,7 +232,7 @@ def start(machine: Machine, core: Any, seen: tuple[Int, ...], last: Int, current
     mapper = core.mapper
     if mapper is None:
         mapper = cartridge.reset(machine.cart)
-    code = _ask(machine, core.cpu.pc, mapper)()
+    code = None if machine.alone else _ask(machine, core.cpu.pc, mapper)()
     ahead = Ahead(core, seen, zero, last, zero, current, code, ())
     return _voting(machine, ahead)
 
@@ -234,14 +242,10 @@ def goes(ahead: Ahead) -> Bool:
     return voted(ahead.votes, 0)
 
 
-def _foresees(machine: Machine, code: Any) -> bool:
-    return code is not None and not machine.alone
-
-
 def _voting(machine: Machine, ahead: Ahead) -> Ahead:
     """With the votes on the step to come: one wait for all of them."""
     flags = [can_go(ahead.core, ahead.waits)]
-    if _foresees(machine, ahead.code):
+    if ahead.code is not None:
         cpu, word = ahead.core.cpu, ahead.code[0]
         signs = [((word >> (_SIGNS + k)) & 1) != 0 for k in range(4)]
         jumps, odd, tens, waits = signs
@@ -331,7 +335,6 @@ def _plain_step(
         limit,
     )
     register, after_read = out.address & 0x3F, jnp.int32(1)
-    upcoming = _ask(machine, cpu.pc, mapper)
 
     def write() -> tuple[tuple[Int, ...], Int, Bool, Bool]:
         found = _write(
@@ -357,7 +360,6 @@ def _plain_step(
         number=ahead.number + jnp.where(noted, 1, 0),
         last=jnp.where(out.where, cpu.cycles, ahead.last),
         current=ahead.current * 0,
-        code=upcoming(),
     )
 
 
@@ -418,7 +420,11 @@ def _any_step(
         guard=machine.guard,
         limit=base + _REACH,
     )
-    upcoming = _ask(machine, turn.cpu.pc, turn.mapper)
+    # Asked for before the write, needed after it. A warp for each console has others
+    # beside it to fill such waits.
+    upcoming = lambda: None  # noqa: E731
+    if not machine.alone:
+        upcoming = _ask(machine, turn.cpu.pc, turn.mapper)
     cycles, register = turn.cpu.cycles, turn.address
     after_read = jnp.where(turn.pushing, 0, 1)
 
@@ -472,7 +478,7 @@ def catch_up(
     """
     cart, guard = machine.cart, machine.guard
     if not machine.alone:
-        guard = guard.knowing(_SHOWS, state.votes, 1)
+        guard = guard.knowing(_SHOWS, state.votes)
     tia, note, alive = state.tia, state.note, state.next < ahead.number
     # Long before it is needed, as it comes from far.
     upcoming = machine.notes.get(state.next + 1, state.next + 1 < ahead.number)
@@ -501,7 +507,7 @@ def catch_up(
         )
         return written
 
-    written = typed(guard(there & ~wait, write, moved), tia)
+    written = typed(guard(there & ~wait, write, moved, rare="write"), tia)
     if kept is not None:
         clears = there & (register == tias.CXCLR)
         kept = kept._replace(cleared=jnp.where(clears, kept.number, kept.cleared))
@@ -523,7 +529,8 @@ def _showing(machine: Machine, ahead: Ahead, state: Behind) -> Behind:
         register = (state.note >> _REGISTER) & 0x7F
         signs = beam.portents(state.tia)
         signs["restarted"] = (register == tias.RESP0) | (register == tias.RESP1)
-        flags += [signs[name] for name in _SHOWS]
+        signs["stretched"] |= signs["star"]
+        flags += [signs[names[-1]] for names in _SHOWS]
     return state._replace(votes=vote(flags))
 
 
