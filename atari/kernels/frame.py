@@ -23,7 +23,7 @@ from atari.cartridge import Cartridge
 from atari.console import State
 from atari.kernels import turns
 from atari.kernels.memory import Bytes, ByteScreen, Notes, Rows, Screen, Table
-from atari.kernels.turns import NOTES, NOTES_ALONE, Machine, any_of
+from atari.kernels.turns import Backlog, Machine, any_of
 from atari.tia import Tia
 
 try:
@@ -61,7 +61,12 @@ class _Plan(NamedTuple):
     @property
     def notes(self) -> int:
         """Of a console."""
-        return NOTES_ALONE if self.lanes == 1 else NOTES
+        return turns.NOTES_ALONE if self.lanes == 1 else turns.NOTES
+
+    @property
+    def steps(self) -> int:
+        """Of the CPU in a turn."""
+        return turns.STEPS_ALONE if self.lanes == 1 else turns.STEPS
 
 
 def _kernel(plan: _Plan, tree: Any, *refs: Any) -> None:
@@ -75,7 +80,7 @@ def _kernel(plan: _Plan, tree: Any, *refs: Any) -> None:
 
     # Visibly far from overflow, so that rows' offsets go into instructions.
     rows = Rows(rows_ref, lane & 0xFFFFFF)
-    of_cpu, of_tia, _, others = tree.unflatten(range(tree.num_leaves))
+    of_cpu, of_tia, of_backlog, _, others = tree.unflatten(range(tree.num_leaves))
     inputs, front, numbers = rows.load(others)
     if plan.known is not None:
         numbers = [jnp.full(lane.shape, value, jnp.int32) for value in plan.known]
@@ -90,7 +95,8 @@ def _kernel(plan: _Plan, tree: Any, *refs: Any) -> None:
         + program * (cartridge.RAM_SIZE * plan.lanes)
         + within,
     )
-    notes = Notes(notes_ref, program * (plan.notes * plan.lanes) + within, plan.lanes)
+    notes = program * (plan.notes * plan.lanes) + within
+    notes = Notes(notes_ref, notes, plan.lanes, plan.notes)
     screen: Any = None
     alone = plan.lanes == 1
     if plan.height:
@@ -111,20 +117,24 @@ def _kernel(plan: _Plan, tree: Any, *refs: Any) -> None:
     def turn(carry: tuple[Int, Int]) -> tuple[Int, Int]:
         state, last = carry
         core, known = rows.load((of_cpu, known_rows))
+        backlog = rows.load(of_backlog)
         tia = Tia(*known, *unknown)
         base = core.cpu.cycles
-        ahead = turns.start(machine, core, turns.seen_of(tia), last, state & 1)
+        ahead = turns.start(
+            machine, core, turns.seen_of(tia), backlog, last, state & 1
+        )
         step = functools.partial(turns.run_ahead, machine, tia, base)
         _, ahead = lax.while_loop(
-            lambda c: (c[0] < plan.notes) & turns.goes(c[1]),
+            lambda c: (c[0] < plan.steps) & turns.goes(c[1]),
             lambda c: (c[0] + 1, step(c[1])),
             (jnp.int32(0), ahead),
         )
         goes = jnp.where(turns.can_go(ahead.core, ahead.waits), 2, 0)
-        tia = rows.load(of_tia)
+        tia = rows.load(of_tia)._replace(vblank=backlog.vblank)
         rows.store((of_cpu, seen_rows), (ahead.core, ahead.seen))
-        tia = turns.beam_turn(machine, screen, tia, base, ahead)
+        tia, backlog = turns.beam_turn(machine, screen, tia, ahead)
         rows.store(unseen_rows, tia[len(turns.SEEN) :])
+        rows.store(of_backlog, backlog)
         return goes | ahead.waits, ahead.last
 
     state, last = lax.while_loop(
@@ -200,7 +210,9 @@ def run(
     changes, mapper = turns.without(state.core, "tia"), None
     if cartridge.fixed(known):
         changes, mapper = turns.without(changes, "mapper"), state.core.mapper
-    leaves, tree = jax.tree.flatten((changes, state.core.tia, mapper, others))
+    tia = state.core.tia
+    backlog = Backlog(tia.row * 0, tia.row * 0, tia.vblank)
+    leaves, tree = jax.tree.flatten((changes, tia, backlog, mapper, others))
     ram = state.ram.reshape(programs, lanes, cartridge.RAM_SIZE).swapaxes(1, 2)
     memory = jnp.concatenate([cart.rom.reshape(-1), ram.reshape(-1)])
     display = jnp.zeros(1, jnp.uint8) if cart.display is None else cart.display
@@ -228,7 +240,7 @@ def run(
     )(*fixed, *changed)
     ram = memory[cart.rom.size :].reshape(programs, cartridge.RAM_SIZE, lanes)
     ram = ram.swapaxes(1, 2).reshape(-1, cartridge.RAM_SIZE)
-    core, tia, mapper, _ = jax.tree.unflatten(tree, list(rows))
+    core, tia, _, mapper, _ = jax.tree.unflatten(tree, list(rows))
     core = core._replace(tia=tia, mapper=core.mapper if mapper is None else mapper)
     screens = state.screens
     if render:

@@ -108,16 +108,20 @@ class Notes:
     ref: Any
     start: Any
     lanes: int
+    most: int  # of a lane, a power of two; the next one takes the first one's place
 
     def put(self, number: Int, note: Int, where: Bool) -> None:
         """Notes a write."""
-        at = self.start + number * self.lanes
+        at = self._at(number)
         triton.store(self.ref.at[at], note, mask=where)
 
     def get(self, number: Int, where: Bool) -> Int:
         """The note of a number, 0 where there is none."""
-        at = self.start + number * self.lanes
+        at = self._at(number)
         return triton.load(self.ref.at[at], mask=where, other=0)
+
+    def _at(self, number: Int) -> Int:
+        return self.start + (number & (self.most - 1)) * self.lanes
 
 
 @dataclasses.dataclass(frozen=True)

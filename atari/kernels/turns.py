@@ -1,6 +1,7 @@
 """Turns of the CPU and of the beam, of which the kernel's frame is made."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -16,15 +17,21 @@ from atari.kernels import strips
 from atari.kernels.memory import Bytes, Notes
 
 NOTES, NOTES_ALONE = 256, 512
-"""Steps of the CPU between two turns of the beam, and so the most writes noted.
+"""The most writes noted of a console, a power of two; few where many share a cache."""
 
-Few where the notes of many consoles share a cache; at most 512, so that cycles fit.
-"""
+STEPS, STEPS_ALONE = 128, 512
+"""Steps of the CPU between two turns of the beam: at most 512, so that cycles fit."""
 
-# A note is the write's cycle since the turn began, its register and its value.
+CROWD = 12
+"""Lanes too few for the beam to go on: what they have noted can wait."""
+
+# A note is the last bits of the write's cycle, its register and its value.
 _CYCLE, _REGISTER = 15, 8
 _REACH = 1 << 14  # cycles after which no loop is skipped, so that a write's cycle fits
+_OLD = 1 << 16  # cycles after which a note cannot wait, so that its own are told
+_SLACK = 16  # cycles by which the CPU has not come to what it wants to read
 _FIELD, _FIELDS = 6, 5  # bits in which 32 lanes are counted, and such fields in a word
+_EVERY = (1 << _FIELD) - 1
 # What lanes vote on: rare work of a step of the CPU, and of a window.
 _WANTS = (("far",), ("jump",), ("odd",), ("waiting",))
 _SHOWS = (("restarted",), ("star", "stretched"), ("missiles",), ("copies",), ("ball",))
@@ -52,11 +59,20 @@ class Ahead(NamedTuple):
     core: Any  # a Core without its TIA, of which the CPU changes `seen`
     seen: tuple[Int, ...]
     number: Int  # of the next note
+    done: Int  # those before this one the beam has come to
     last: Int  # cycle of the last access to the TIA, -1 before the first
     waits: Int  # for the beam
     current: Int  # the beam is where the CPU is
     code: Any  # what `_ask` found at PC; None if nothing is listed, or alone
     votes: tuple[Int, ...]  # on whether it goes on, and on `_WANTS` unless alone
+
+
+class Backlog(NamedTuple):
+    """What stays between turns of writes that the beam has not come to."""
+
+    number: Int  # of the next note
+    done: Int  # those before this one the beam has come to
+    vblank: Int  # where the beam is
 
 
 class Behind(NamedTuple):
@@ -67,6 +83,7 @@ class Behind(NamedTuple):
     note: Int  # that note
     strips: Any  # `Strips` still to be drawn, if consoles are alone
     held: Int  # what `Screen.put` holds back, otherwise
+    crowd: Int  # lanes for which the beam goes on
     votes: tuple[Int, ...]  # on whether it is late, and on `_SHOWS` unless alone
 
 
@@ -107,10 +124,14 @@ def vote(flags: Sequence[Bool]) -> tuple[Int, ...]:
     return tuple(word(flags[i : i + _FIELDS]) for i in range(0, len(flags), _FIELDS))
 
 
+def count(votes: tuple[Int, ...], number: int) -> Int:
+    """How many lanes have the flag of this number, if there are several flags."""
+    return (votes[number // _FIELDS] >> (_FIELD * (number % _FIELDS))) & _EVERY
+
+
 def voted(votes: tuple[Int, ...], number: int) -> Bool:
-    """Whether any lane has a flag of this number, as one bool."""
-    field = ((1 << _FIELD) - 1) << (_FIELD * (number % _FIELDS))
-    return (votes[number // _FIELDS] & field) != 0
+    """Whether any lane has the flag of this number, as one bool."""
+    return (votes[number // _FIELDS] & (_EVERY << (_FIELD * (number % _FIELDS)))) != 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -226,14 +247,22 @@ def run_ahead(machine: Machine, tia: tias.Tia, base: Int, ahead: Ahead) -> Ahead
     return _voting(machine, after)
 
 
-def start(machine: Machine, core: Any, seen: tuple[Int, ...], last: Int, current: Int) -> Ahead:
+def start(
+    machine: Machine,
+    core: Any,
+    seen: tuple[Int, ...],
+    backlog: Backlog,
+    last: Int,
+    current: Int,
+) -> Ahead:
     """What the CPU's turn begins with."""
     zero = core.cpu.cycles * 0
     mapper = core.mapper
     if mapper is None:
         mapper = cartridge.reset(machine.cart)
     code = None if machine.alone else _ask(machine, core.cpu.pc, mapper)()
-    ahead = Ahead(core, seen, zero, last, zero, current, code, ())
+    number, done = backlog.number, backlog.done
+    ahead = Ahead(core, seen, number, done, last, zero, current, code, ())
     return _voting(machine, ahead)
 
 
@@ -341,7 +370,7 @@ def _plain_step(
             machine, core.tia, register, out.value, cpu.cycles, after_read, out.where
         )
         seen, halt, over, drawn = found
-        note = _note(cpu.cycles - base, register, out.value)
+        note = _note(cpu.cycles, register, out.value)
         machine.notes.put(ahead.number, note, drawn | over)
         return seen, halt, over, drawn | over
 
@@ -405,7 +434,7 @@ def _any_step(
     def behind(address: Int, at: Int) -> Bool:
         # Collisions are the beam's; the other ports the CPU knows.
         late = beam.behind(tia, cart.first_line, cart.lines, 3 * at)
-        late = (ahead.current == 0) & ((ahead.number > 0) | late)
+        late = (ahead.current == 0) & ((ahead.number > ahead.done) | late)
         return ((address & 15) < 8) & late
 
     turn = bus.instruct(
@@ -442,7 +471,7 @@ def _any_step(
     cut = (executed >= INSTRUCTIONS) & (turn.cpu.queued == 0) & ~over & (last >= 0)
     cut &= (turn.goes | turn.pushing) & (core.over == 0) & ~written_down
     noted = written_down | turn.waits | cut
-    at = jnp.where(turn.waits, turn.at, cycles) - base
+    at = jnp.where(turn.waits, turn.at, cycles)
     port = jnp.where(turn.waits, tias.WAIT, jnp.where(cut, _LAST, register))
     machine.notes.put(ahead.number, _note(at, port, turn.value), noted)
     core = ahead.core._replace(
@@ -456,6 +485,7 @@ def _any_step(
         core,
         seen,
         ahead.number + jnp.where(noted, 1, 0),
+        ahead.done,
         last,
         jnp.where(turn.waits, 1, ahead.waits),
         jnp.where(turn.goes | turn.pushing, 0, ahead.current),
@@ -464,15 +494,12 @@ def _any_step(
     )
 
 
-def catch_up(
-    machine: Machine, screen: Any, base: Int, ahead: Ahead, state: Behind
-) -> Behind:
+def catch_up(machine: Machine, screen: Any, ahead: Ahead, state: Behind) -> Behind:
     """One window of the beam, or strip of a line, and the write that waited for it.
 
     Args:
       machine: the console.
       screen: to draw on: a `Screen`, a `ByteScreen` if consoles are alone, or None.
-      base: cycle at which the turn began.
       ahead: what the CPU's turn left.
       state: what the beam's turn carries.
     """
@@ -483,7 +510,7 @@ def catch_up(
     # Long before it is needed, as it comes from far.
     upcoming = machine.notes.get(state.next + 1, state.next + 1 < ahead.number)
     register, value = (note >> _REGISTER) & 0x7F, note & 0xFF
-    cycles = jnp.where(register == _LAST, ahead.last, base + (note >> _CYCLE))
+    cycles = jnp.where(register == _LAST, ahead.last, _cycle(ahead, note))
     wait = register >= tias.WAIT
     due = jnp.where(wait, 3 * cycles, tias.due(tia, register, 3 * cycles, guard))
     target = jnp.where(alive, due, bus.FAR)
@@ -511,18 +538,24 @@ def catch_up(
     if kept is not None:
         clears = there & (register == tias.CXCLR)
         kept = kept._replace(cleared=jnp.where(clears, kept.number, kept.cleared))
-    after = Behind(
+    return Behind(
         written,
         state.next + jnp.where(there, 1, 0),
         jnp.where(there, upcoming, note),
         kept,
         held,
+        state.crowd,
         (),
     )
-    return _showing(machine, ahead, after)
 
 
-def _showing(machine: Machine, ahead: Ahead, state: Behind) -> Behind:
+def _cycle(ahead: Ahead, note: Int) -> Int:
+    """That of a write noted."""
+    now = ahead.core.cpu.cycles + _SLACK
+    return now - ((now - (note >> _CYCLE)) & ((1 << (32 - _CYCLE)) - 1))
+
+
+def _showing(machine: Machine, ahead: Ahead, most: Int, state: Behind) -> Behind:
     """With the votes on the window to come: one wait for all of them."""
     flags = [state.next < ahead.number]
     if not machine.alone:
@@ -531,19 +564,37 @@ def _showing(machine: Machine, ahead: Ahead, state: Behind) -> Behind:
         signs["restarted"] = (register == tias.RESP0) | (register == tias.RESP1)
         signs["stretched"] |= signs["star"]
         flags += [signs[names[-1]] for names in _SHOWS]
+        flags += [ahead.number - state.next > most]
     return state._replace(votes=vote(flags))
 
 
 def beam_turn(
-    machine: Machine, screen: Any, tia: tias.Tia, base: Int, ahead: Ahead
-) -> tias.Tia:
-    """Brings the beam to the last note; arguments as in `catch_up`."""
+    machine: Machine, screen: Any, tia: tias.Tia, ahead: Ahead
+) -> tuple[tias.Tia, Backlog]:
+    """Brings the beam to the last notes; arguments as in `catch_up`.
+
+    Lanes have unlike numbers of windows to draw, so that at last a few would keep all
+    others waiting: those come to the rest of their notes in the turns to come, together
+    with others. But for those that cannot wait, and when no CPU goes on.
+    """
+    alone = machine.alone
+    zero = ahead.number * 0
+    note = machine.notes.get(ahead.done, ahead.done < ahead.number)
+    # As many notes may be left as the next turn has room for.
+    old = ahead.core.cpu.cycles - _cycle(ahead, note) > _OLD
+    most = machine.notes.most - STEPS
+    most = jnp.where((ahead.waits != 0) | old, 0, most)
+    crowd = jnp.minimum(count(ahead.votes, 0) * CROWD + 1, CROWD)
+    showing = functools.partial(_showing, machine, ahead, most)
 
     def late(state: Behind) -> Bool:
-        return voted(state.votes, 0)
+        if alone:
+            return voted(state.votes, 0)
+        pressed = voted(state.votes, 1 + len(_SHOWS))
+        return pressed | (count(state.votes, 0) >= state.crowd)
 
     def window(state: Behind) -> Behind:
-        return catch_up(machine, screen, base, ahead, state)
+        return showing(catch_up(machine, screen, ahead, state))
 
     def batch(state: Behind) -> Behind:
         state = lax.while_loop(
@@ -555,14 +606,13 @@ def beam_turn(
         zero = kept.number * 0
         return state._replace(tia=tia, strips=kept._replace(number=zero, cleared=zero))
 
-    zero = base * 0
-    note = machine.notes.get(zero, ahead.number > 0)
-    if machine.alone:
-        state = Behind(tia, zero, note, strips.none(zero), zero, ())
-        return lax.while_loop(late, batch, _showing(machine, ahead, state)).tia
-    held = zero if screen is None else screen.take(tia.row, tia.clock)
-    state = Behind(tia, zero, note, None, held, ())
-    state = lax.while_loop(late, window, _showing(machine, ahead, state))
-    if screen is not None:
-        screen.give(state.tia.row, state.tia.clock, state.held)
-    return state.tia
+    if alone:
+        state = Behind(tia, ahead.done, note, strips.none(zero), zero, crowd, ())
+        state = lax.while_loop(late, batch, showing(state))
+    else:
+        held = zero if screen is None else screen.take(tia.row, tia.clock)
+        state = Behind(tia, ahead.done, note, None, held, crowd, ())
+        state = lax.while_loop(late, window, showing(state))
+        if screen is not None:
+            screen.give(state.tia.row, state.tia.clock, state.held)
+    return state.tia, Backlog(ahead.number, state.next, state.tia.vblank)
