@@ -180,7 +180,9 @@ def due(tia: Tia, register: Int, clock: Int, guard: Guard = always) -> Int:
         _, inside = _mid_copy(nusiz, old, _strobe(clock, tia.frame_start, 5))
         return inside
 
-    return clock + jnp.where(moved & guard(moved, drawn, False, rare="restarted"), 11, delay)
+    return clock + jnp.where(
+        moved & guard(moved, drawn, False, rare="restarted"), 11, delay
+    )
 
 
 class _Motion(NamedTuple):

@@ -63,11 +63,6 @@ class _Plan(NamedTuple):
         """Of a console."""
         return turns.NOTES_ALONE if self.lanes == 1 else turns.NOTES
 
-    @property
-    def steps(self) -> int:
-        """Of the CPU in a turn."""
-        return turns.STEPS_ALONE if self.lanes == 1 else turns.STEPS
-
 
 def _kernel(plan: _Plan, tree: Any, *refs: Any) -> None:
     """Runs a frame of a program's consoles."""
@@ -119,16 +114,8 @@ def _kernel(plan: _Plan, tree: Any, *refs: Any) -> None:
         core, known = rows.load((of_cpu, known_rows))
         backlog = rows.load(of_backlog)
         tia = Tia(*known, *unknown)
-        base = core.cpu.cycles
-        ahead = turns.start(
-            machine, core, turns.seen_of(tia), backlog, last, state & 1
-        )
-        step = functools.partial(turns.run_ahead, machine, tia, base)
-        _, ahead = lax.while_loop(
-            lambda c: (c[0] < plan.steps) & turns.goes(c[1]),
-            lambda c: (c[0] + 1, step(c[1])),
-            (jnp.int32(0), ahead),
-        )
+        ahead = turns.start(machine, core, turns.seen_of(tia), backlog, last, state & 1)
+        ahead = turns.cpu_turn(machine, tia, ahead)
         goes = jnp.where(turns.can_go(ahead.core, ahead.waits), 2, 0)
         tia = rows.load(of_tia)._replace(vblank=backlog.vblank)
         rows.store((of_cpu, seen_rows), (ahead.core, ahead.seen))

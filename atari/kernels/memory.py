@@ -148,24 +148,14 @@ class Screen:
           The same after the window.
         """
         inside = pixels.row < self.height
-        some = inside & (pixels.start < pixels.stop)
         at, last = self._at(pixels.row, pixels.column), pixels.stop >> 2
-        half = beam.WINDOW // 4 // 2
-
-        def put(turn: Int, held: Int) -> Int:
-            for k in range(half):
-                word = turn * half + k
-                new = beam.paint(pixels, word, held)
-                here = self.ref.at[self.picture, at + word]
-                whole = (pixels.valid >> (4 * word + 3).astype(jnp.uint32)) & 1
-                triton.store(here, new, mask=inside & (whole != 0))
-                held = jnp.where(last == word, new, held)
-            return held
-
-        # A number of turns that the compiler cannot foresee: fully unrolled, the loop
-        # takes the registers of a third more consoles.
-        turns = jnp.where(some, 2, 0).max()
-        return lax.fori_loop(0, turns, put, held)
+        for word in range(beam.WINDOW // 4):
+            new = beam.paint(pixels, word, held)
+            here = self.ref.at[self.picture, at + word]
+            whole = (pixels.valid >> (4 * word + 3)) & 1
+            triton.store(here, new, mask=inside & (whole != 0))
+            held = jnp.where(last == word, new, held)
+        return held
 
     def take(self, row: Int, clock: Int) -> Int:
         """The word that the beam is in."""
@@ -182,7 +172,11 @@ class Screen:
         """Its place, whether it has pixels so far but not all, and a mask of them."""
         x = jnp.maximum(clock - beam.BLANK, 0)
         some = (row < self.height) & ((x & 3) != 0)
-        return self.ref.at[self.picture, self._at(row, x)], some, (1 << (8 * (x & 3))) - 1
+        return (
+            self.ref.at[self.picture, self._at(row, x)],
+            some,
+            (1 << (8 * (x & 3))) - 1,
+        )
 
 
 @dataclasses.dataclass(frozen=True)

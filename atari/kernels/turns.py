@@ -19,8 +19,14 @@ from atari.kernels.memory import Bytes, Notes
 NOTES, NOTES_ALONE = 256, 512
 """The most writes noted of a console, a power of two; few where many share a cache."""
 
-STEPS, STEPS_ALONE = 128, 512
-"""Steps of the CPU between two turns of the beam: at most 512, so that cycles fit."""
+STEPS = 512
+"""The most steps of the CPU between two turns of the beam, so that cycles fit."""
+
+GRACE = 32
+"""Steps that the CPUs of other lanes take after one has to wait for the beam.
+
+Lanes that play alike come to the same place together, and then wait together.
+"""
 
 CROWD = 12
 """Lanes too few for the beam to go on: what they have noted can wait."""
@@ -266,14 +272,31 @@ def start(
     return _voting(machine, ahead)
 
 
-def goes(ahead: Ahead) -> Bool:
-    """Whether any lane's CPU has something to do."""
-    return voted(ahead.votes, 0)
+def cpu_turn(machine: Machine, tia: tias.Tia, ahead: Ahead) -> Ahead:
+    """Steps of the CPU, until the beam is to move; arguments as in `run_ahead`."""
+    base = ahead.core.cpu.cycles
+
+    def step(turn: tuple[Int, Int, Ahead]) -> tuple[Int, Int, Ahead]:
+        number, patience, before = turn
+        after = run_ahead(machine, tia, base, before)
+        if not machine.alone:
+            fewer = count(after.votes, 0) < count(before.votes, 0)
+            patience = jnp.where(fewer, GRACE, patience - 1)
+        return number + 1, patience, after
+
+    def on(turn: tuple[Int, Int, Ahead]) -> Bool:
+        number, patience, ahead = turn
+        return (number < STEPS) & (patience > 0) & voted(ahead.votes, 0)
+
+    return lax.while_loop(on, step, (jnp.int32(0), jnp.int32(STEPS), ahead))[-1]
 
 
 def _voting(machine: Machine, ahead: Ahead) -> Ahead:
     """With the votes on the step to come: one wait for all of them."""
-    flags = [can_go(ahead.core, ahead.waits)]
+    goes = can_go(ahead.core, ahead.waits)
+    if not machine.alone:
+        goes &= ahead.number - ahead.done < machine.notes.most
+    flags = [goes]
     if ahead.code is not None:
         cpu, word = ahead.core.cpu, ahead.code[0]
         signs = [((word >> (_SIGNS + k)) & 1) != 0 for k in range(4)]
@@ -580,10 +603,9 @@ def beam_turn(
     alone = machine.alone
     zero = ahead.number * 0
     note = machine.notes.get(ahead.done, ahead.done < ahead.number)
-    # As many notes may be left as the next turn has room for.
+    # Half of the notes may be left, as the next turn needs room for its own.
     old = ahead.core.cpu.cycles - _cycle(ahead, note) > _OLD
-    most = machine.notes.most - STEPS
-    most = jnp.where((ahead.waits != 0) | old, 0, most)
+    most = jnp.where((ahead.waits != 0) | old, 0, machine.notes.most // 2)
     crowd = jnp.minimum(count(ahead.votes, 0) * CROWD + 1, CROWD)
     showing = functools.partial(_showing, machine, ahead, most)
 
