@@ -133,8 +133,7 @@ def portents(tia: Tia) -> dict[str, Bool]:
     players = (_KINDS >> (tia.nusiz0 & 7)) | (_KINDS >> (tia.nusiz1 & 7))
     missiles = (tia.enam0 & ~tia.resmp0) | (tia.enam1 & ~tia.resmp1)
     return {
-        "star": tia.star != 0,
-        "stretched": (players & 1) != 0,
+        "shapes": ((players & 1) != 0) | (tia.star != 0),
         "missiles": missiles != 0,
         "copies": (players & 0x100) != 0,
         "ball": _ball(tia),
@@ -160,7 +159,7 @@ def _objects(tia: Tia, x: Int, guard: Guard) -> tuple[tuple[Word, ...], Bool]:
         wide[0] | wide[1],
         lambda: list(map(_stretched, shapes, nusiz)),
         shapes,
-        rare="stretched",
+        rare="shapes",
     )
     # A stretched player comes one pixel later.
     places = [
@@ -245,7 +244,7 @@ def _start_line(tia: Tia, where: Bool, guard: Guard) -> Tia:
         return line, jnp.where(line == 1, 1, jnp.where(line == 2, 2, 0)), m0
 
     kept = (tia.star_line, tia.star_shape, tia.m0)
-    line, shape, m0 = guard(star, drifted, kept, rare="star")
+    line, shape, m0 = guard(star, drifted, kept, rare="shapes")
     return tia._replace(
         clock=jnp.where(where, 0, tia.clock),
         row=jnp.where(where, tia.row + 1, tia.row),

@@ -21,9 +21,10 @@ from atari.bits import Int
 from atari.bus import Inputs
 from atari.cartridge import Cartridge
 from atari.console import State
-from atari.kernels import turns
+from atari.kernels import ahead as aheads, behind, listing, machine as machines
+from atari.kernels.machine import Backlog, Machine
 from atari.kernels.memory import Bytes, ByteScreen, Notes, Rows, Screen, Table
-from atari.kernels.turns import Backlog, Machine, any_of
+from atari.kernels.votes import Branches, any_of
 from atari.tia import Tia
 
 try:
@@ -54,14 +55,14 @@ class _Plan(NamedTuple):
     images: int  # 1, or one a console
     height: int  # of the pictures; 0 draws none
     dpc: bool
-    listed: bool  # whether there are `turns.instructions`
+    listed: bool  # whether there are `listing.instructions`
     lanes: int  # consoles of a program
     interpret: bool
 
     @property
     def notes(self) -> int:
         """Of a console."""
-        return turns.NOTES_ALONE if self.lanes == 1 else turns.NOTES
+        return machines.NOTES_ALONE if self.lanes == 1 else machines.NOTES
 
 
 def _kernel(plan: _Plan, tree: Any, *refs: Any) -> None:
@@ -90,14 +91,14 @@ def _kernel(plan: _Plan, tree: Any, *refs: Any) -> None:
         + program * (cartridge.RAM_SIZE * plan.lanes)
         + within,
     )
-    notes = program * (plan.notes * plan.lanes) + within
-    notes = Notes(notes_ref, notes, plan.lanes, plan.notes)
+    first_note = program * (plan.notes * plan.lanes) + within
+    notes = Notes(notes_ref, first_note, plan.lanes, plan.notes)
     screen: Any = None
     alone = plan.lanes == 1
     if plan.height:
         drawn = (pictures_ref, 2 * lane + front, plan.height)
         screen = ByteScreen(*drawn, plan.interpret) if alone else Screen(*drawn)
-    guard = turns.Branches(every=plan.lanes < LANES)
+    guard = Branches(every=plan.lanes < LANES)
     table, code = Table(table_ref), None
     if plan.listed:
         code = Table(code_ref)
@@ -105,22 +106,23 @@ def _kernel(plan: _Plan, tree: Any, *refs: Any) -> None:
 
     # What the other chip's turn does not need stays in memory meanwhile: registers are
     # what bounds how many consoles a multiprocessor holds.
-    seen_rows, unseen_rows = of_tia[: len(turns.SEEN)], of_tia[len(turns.SEEN) :]
-    known_rows = of_tia[: len(turns.KNOWN)]
-    unknown = (lane * 0,) * (len(of_tia) - len(turns.KNOWN))
+    seen_rows, unseen_rows = of_tia[: len(machines.SEEN)], of_tia[len(machines.SEEN) :]
+    known_rows = of_tia[: len(machines.KNOWN)]
+    unknown = (lane * 0,) * (len(of_tia) - len(machines.KNOWN))
 
     def turn(carry: tuple[Int, Int]) -> tuple[Int, Int]:
         state, last = carry
         core, known = rows.load((of_cpu, known_rows))
         backlog = rows.load(of_backlog)
         tia = Tia(*known, *unknown)
-        ahead = turns.start(machine, core, turns.seen_of(tia), backlog, last, state & 1)
-        ahead = turns.cpu_turn(machine, tia, ahead)
-        goes = jnp.where(turns.can_go(ahead.core, ahead.waits), 2, 0)
+        seen = machines.seen_of(tia)
+        ahead = aheads.start(machine, core, seen, backlog, last, state & 1)
+        ahead = aheads.turn(machine, tia, ahead)
+        goes = jnp.where(aheads.can_go(ahead.core, ahead.waits), 2, 0)
         tia = rows.load(of_tia)._replace(vblank=backlog.vblank)
         rows.store((of_cpu, seen_rows), (ahead.core, ahead.seen))
-        tia, backlog = turns.beam_turn(machine, screen, tia, ahead)
-        rows.store(unseen_rows, tia[len(turns.SEEN) :])
+        tia, backlog = behind.turn(machine, screen, tia, ahead)
+        rows.store(unseen_rows, tia[len(machines.SEEN) :])
         rows.store(of_backlog, backlog)
         return goes | ahead.waits, ahead.last
 
@@ -194,9 +196,9 @@ def run(
         interpret=interpret,
     )
     others = inputs, state.front, [] if known else numbers
-    changes, mapper = turns.without(state.core, "tia"), None
+    changes, mapper = machines.without(state.core, "tia"), None
     if cartridge.fixed(known):
-        changes, mapper = turns.without(changes, "mapper"), state.core.mapper
+        changes, mapper = machines.without(changes, "mapper"), state.core.mapper
     tia = state.core.tia
     backlog = Backlog(tia.row * 0, tia.row * 0, tia.vblank)
     leaves, tree = jax.tree.flatten((changes, tia, backlog, mapper, others))
@@ -211,7 +213,7 @@ def run(
         pictures = pictures.reshape(-1 if lanes == 1 else (2 * size, -1))
     code = jnp.zeros(1, jnp.int32)
     if plan.listed:
-        code = turns.instructions(cart.rom, lanes == 1)
+        code = listing.instructions(cart.rom, lanes == 1)
     fixed = [cpus.decode_table(), display.reshape(-1), code]
     changed = [memory, pictures, jnp.stack(leaves)]
     like = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in changed]
