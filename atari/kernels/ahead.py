@@ -46,6 +46,14 @@ def can_go(core: Core, waits: Int) -> Bool:
     return (waits == 0) & bus.running(core)
 
 
+def _is_free(machine: Machine, ahead: Ahead) -> Bool:
+    """Whether nothing keeps the CPU from its next step."""
+    free = ahead.waits == 0
+    if machine.alone:  # whose notes are as many as steps
+        return free
+    return free & (ahead.number - ahead.done < machine.notes.most)
+
+
 def _is_drawn(register: Int) -> Bool:
     """Whether the beam has to know of a write: a look in a bit mask of two words."""
     low, high = (
@@ -96,10 +104,7 @@ def turn(machine: Machine, tia: tias.Tia, ahead: Ahead) -> Ahead:
 
 def _voting(machine: Machine, ahead: Ahead) -> Ahead:
     """With the votes on the step to come: one wait for all of them."""
-    goes = can_go(ahead.core, ahead.waits)
-    if not machine.alone:
-        goes &= ahead.number - ahead.done < machine.notes.most
-    flags = [goes]
+    flags = [can_go(ahead.core, ahead.waits) & _is_free(machine, ahead)]
     if ahead.code is not None:
         cpu = ahead.core.cpu
         signs = listing.portents(ahead.code[0], cpu.p)
@@ -254,7 +259,7 @@ def _any_step(
         core,
         fetched,
         machine.inputs,
-        ahead.waits == 0,
+        _is_free(machine, ahead),
         behind,
         guard=machine.guard,
         limit=base + _REACH,

@@ -11,7 +11,7 @@ import pytest
 from jax import numpy as jnp
 
 from atari import cartridge, console, game
-from atari.kernels import frame
+from atari.kernels import behind, frame, machine
 
 FRAMES = 10
 EDGES = ("partial_frames", "stale_rows", "too_many_lines", "cosmic_ark", "late_hmove")
@@ -78,14 +78,26 @@ def compare(
                 np.testing.assert_array_equal(a, b, where)
 
 
-def test_different_cartridges_side_by_side() -> None:
-    """Random code and rare features, a cartridge a console."""
+@pytest.mark.parametrize(
+    ("notes", "crowd", "frames"),
+    [(machine.NOTES, behind.CROWD, FRAMES), (16, behind.CROWD, 5), (256, 33, 5)],
+)
+def test_different_cartridges_side_by_side(
+    notes: int, crowd: int, frames: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Random code and rare features, a cartridge a console.
+
+    With room for few notes a lane has often to wait for its beam while others go on.
+    With too few lanes for any crowd the beam leaves all notes that it can.
+    """
+    monkeypatch.setattr(machine, "NOTES", notes)
+    monkeypatch.setattr(behind, "CROWD", crowd)
     images = [getattr(edges, name)() for name in EDGES]
     images += [fuzz.cartridge(seed) for seed in range(6)]
     carts = [cartridge.load(image) for image in images]
     cart = jax.tree.map(lambda *leaves: jnp.stack(leaves), *carts)
     state = jax.vmap(functools.partial(console.power_on, height=210))(cart)
-    compare(cart, state, (0, 0, 0), FRAMES)
+    compare(cart, state, (0, 0, 0), frames)
 
 
 def consoles_of(name: str, size: int) -> tuple[cartridge.Cartridge, console.State]:
