@@ -39,7 +39,7 @@ LANES = 32
 FEW = 2112
 """Consoles up to which each has a warp, and so branches, of its own.
 
-Registers let an H100 hold some 1,600 at a time.
+Registers let an H100 hold some 1,450 at a time.
 """
 
 
