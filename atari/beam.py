@@ -45,9 +45,8 @@ class Pixels(NamedTuple):
 
     row: Int
     column: Int  # of the first pixel, a multiple of 32
-    start: Int  # first pixel that the beam passed, 0 to 32
-    stop: Int  # the one after the last
-    valid: Word  # those in between
+    stop: Int  # the pixel after the last that the beam passed, 0 to 32
+    valid: Word  # pixels that the beam passed
     comb: Bool  # the first eight are black
     players: Word  # pixels of a player's colour, not of background or playfield
     first: Word  # among those, player 0's; among the others, the playfield's
@@ -341,7 +340,6 @@ def draw(line: Tia, end: Int, x: Int, guard: Guard = always) -> tuple[Pixels, In
     pixels = Pixels(
         row=line.row,
         column=x,
-        start=start,
         stop=stop,
         valid=valid,
         comb=(line.comb != 0) & (x == 0),

@@ -18,9 +18,9 @@ _BACK = 0xFB  # from behind the branch to before the load
 _LDA, _LDX, _LDY = 0xAD, 0xAE, 0xAC  # absolute
 
 
-def polls(code: Code) -> Bool:
+def leads_back(code: Code | Instruction, operand: Int) -> Bool:
     """Whether an instruction is a BNE or BPL that leads back to a load before it."""
-    return (code.field("polls") != 0) & (code.first == _BACK)
+    return (code.field("polls") != 0) & (operand == _BACK)
 
 
 def may_wait(now: Instruction, cpu: Cpu) -> Bool:
@@ -30,8 +30,7 @@ def may_wait(now: Instruction, cpu: Cpu) -> Bool:
       now: the instruction.
       cpu: registers after it.
     """
-    polls = (now.field("polls") != 0) & (now.immediate == _BACK)
-    return polls & (cpu.pc != now.next)
+    return leads_back(now, now.immediate) & (cpu.pc != now.next)
 
 
 def wait(

@@ -104,7 +104,7 @@ def turn(machine: Machine, tia: tias.Tia, ahead: Ahead) -> Ahead:
 
 def _voting(machine: Machine, ahead: Ahead) -> Ahead:
     """With the votes on the step to come: one wait for all of them."""
-    flags = [can_go(ahead.core, ahead.waits) & _is_free(machine, ahead)]
+    flags = [bus.running(ahead.core) & _is_free(machine, ahead)]
     if ahead.code is not None:
         cpu = ahead.core.cpu
         signs = listing.portents(ahead.code[0], cpu.p)

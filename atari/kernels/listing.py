@@ -25,7 +25,12 @@ def instructions(rom: jax.Array, alone: bool) -> jax.Array:
     word = cpus.joined(words, byte, jnp.roll(byte, -1), jnp.roll(byte, -2))
     code = cpus.Code(words, word)
     signs = cpus.portents(code)
-    some = (signs["jump"], signs["odd"], signs["tens"], waiting.polls(code))
+    some = (
+        signs["jump"],
+        signs["odd"],
+        signs["tens"],
+        waiting.leads_back(code, code.first),
+    )
     for k, sign in enumerate(some):
         word |= jnp.where(sign, 1 << (_SIGNS + k), 0)
     return jnp.concatenate([word, *words]) if alone else word
