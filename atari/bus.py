@@ -11,7 +11,15 @@ from typing import Any, NamedTuple, Protocol, Self
 import jax
 from jax import numpy as jnp
 
-from atari import beam, cartridge, cpu as cpus, riot as riots, tia as tias, waiting
+from atari import (
+    beam,
+    cartridge,
+    cpu as cpus,
+    execution,
+    riot as riots,
+    tia as tias,
+    waiting,
+)
 from atari.bits import Bool, Guard, Int, Settle, always, typed, unsettled
 from atari.cartridge import Cartridge, Mapper
 from atari.cpu import Cpu
@@ -180,7 +188,7 @@ def instruct(
         (data, goes, waits, mapper, riot, now)
     )
 
-    cpu, out = cpus.execute(old_cpu, now, data, pushing, table, guard)
+    cpu, out = execution.execute(old_cpu, now, data, pushing, table, guard)
     executed = core.executed + jnp.where(goes, 1, 0)
     # The dice of a DPC roll while code is read.
     if mapper.dpc is None:

@@ -10,10 +10,11 @@ from typing import Any
 
 from jax import numpy as jnp
 
-from atari import cartridge, cpu as cpus, waiting
+from atari import cartridge, execution, waiting
 from atari.bits import Bool, Guard, Int
 from atari.cartridge import Cartridge, Mapper
-from atari.cpu import Cpu, Instruction, Outcome
+from atari.cpu import Cpu, Instruction
+from atari.execution import Outcome
 from atari.riot import Riot
 
 
@@ -30,7 +31,7 @@ def applies(cpu: Cpu, kind: Bool, now: Instruction, fixed: bool) -> Bool:
     reaches |= ((now.address & 0x1080) == 0) & ~now.reads
     if fixed:
         reaches |= ((now.address & 0x1000) != 0) & ~now.writes
-    even = kind & ~cpus.is_odd(cpu, now)
+    even = kind & ~execution.is_odd(cpu, now)
     return even & (reaches | ~(now.reads | now.writes))
 
 
@@ -66,7 +67,7 @@ def instruct(
         return memory.read(cartridge.locate(cart, mapper, address))
 
     data = guard(now.reads, lambda: peek(now.address), 0)
-    after, out = cpus.execute(cpu, now, data)
+    after, out = execution.execute(cpu, now, data)
     in_ram = (out.address & 0x80) != 0
     memory.write(out.address & 0x7F, out.value, out.where & in_ram)
     out = out._replace(where=out.where & ~in_ram)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from jax import numpy as jnp
 
-from atari import cpu, opcodes
+from atari import cpu, execution, opcodes
 from atari.cpu import Cpu
 
 START = 0xF000
@@ -42,10 +42,10 @@ class Machine:
         code = cpu.turn(code, ~pushing, pushing)
         now, _ = cpu.aim(self.cpu, code, None, self.read)
         data, _ = self.read(None, now.address, now.reads)
-        self.cpu, out = cpu.execute(self.cpu, now, data, pushing, table)
+        self.cpu, out = execution.execute(self.cpu, now, data, pushing, table)
         self.write(out)
 
-    def write(self, out: cpu.Outcome) -> None:
+    def write(self, out: execution.Outcome) -> None:
         """Carries a write out."""
         if bool(out.where):
             self.memory[int(out.address)] = int(out.value)
@@ -182,7 +182,7 @@ def _arithmetic(
     table = cpu.decode_table()
     code, _ = cpu.fetch(state, table, None, read)
     now, _ = cpu.aim(state, code, None, read)
-    return cpu.execute(state, now, jnp.zeros(shape, jnp.int32), table=table)[0]
+    return execution.execute(state, now, jnp.zeros(shape, jnp.int32), table=table)[0]
 
 
 def test_nothing_happens_without_a_turn() -> None:
@@ -194,7 +194,7 @@ def test_nothing_happens_without_a_turn() -> None:
         idle, _ = cpu.aim(before, cpu.turn(code, no, no), None, machine.read)
         now, _ = cpu.aim(before, code, None, machine.read)
         for nothing in (idle, cpu.cancel(now, ~no)):
-            after, out = cpu.execute(before, nothing, jnp.int32(0x5A), no, table)
+            after, out = execution.execute(before, nothing, jnp.int32(0x5A), no, table)
             assert after == before, hex(opcode)
             assert not bool(out.where)
         assert not bool(idle.reads)
@@ -230,13 +230,13 @@ def test_the_short_way_is_that_of_plain_instructions(registers: dict[str, int]) 
         same = [now._replace(**dict.fromkeys(unlike)) for now in (long, short)]
         assert same[0] == same[1], hex(opcode)
         data = jnp.int32(0x5A)
-        after, out = cpu.execute(before, long, data, no, table)
+        after, out = execution.execute(before, long, data, no, table)
         assert out.address == short.address, hex(opcode)
-        assert (after, out) == cpu.execute(before, short, data, table=table), hex(
+        assert (after, out) == execution.execute(before, short, data, table=table), hex(
             opcode
         )
-        if not bool(cpu.is_odd(before, long)):
-            assert (after, out) == cpu.execute(before, short, data), hex(opcode)
+        if not bool(execution.is_odd(before, long)):
+            assert (after, out) == execution.execute(before, short, data), hex(opcode)
     stack = {"PHA", "PHP", "PLA", "PLP", "JSR", "RTS", "RTI", "BRK", "JMP", "JAM"}
     assert stack <= {name for name, _ in hard}
     modes = {"izx", "izy"}
