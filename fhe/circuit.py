@@ -318,10 +318,11 @@ def _from_bits(bits: np.ndarray, port: Port) -> np.ndarray:
         return np.array((bits.astype(object) * weights).sum(axis=-1), object)
     places = np.arange(port.width, dtype=np.uint64)
     words = (bits.astype(np.uint64) << places).sum(axis=-1, dtype=np.uint64)
-    if port.signed:
-        spare = np.int64(64 - port.width)
-        words = (words << np.uint64(spare)).view(np.int64) >> spare
-    return np.asarray(words).astype(port.dtype)
+    if not port.signed:
+        return np.asarray(words).astype(port.dtype)
+    spare = np.int64(64 - port.width)
+    signed = (words << np.uint64(spare)).view(np.int64) >> spare
+    return np.asarray(signed).astype(port.dtype)
 
 
 def random_inputs(circuit: Circuit, rng: np.random.Generator) -> dict[str, Any]:

@@ -241,7 +241,7 @@ def _finished(folder: Path) -> tuple[Row, dict[str, np.ndarray]] | None:
 def _finish(folder: Path, row: Row, logits: dict[str, np.ndarray]) -> None:
     """Writes a job's files; the result last, since it marks the job as done."""
     labels = {name: z.argmax(-1).astype(np.int32) for name, z in logits.items()}
-    np.savez_compressed(folder / "predictions.npz", **labels)
+    np.savez_compressed(folder / "predictions.npz", allow_pickle=False, **labels)
     partial = folder / "result.partial"
     partial.write_text(json.dumps(row))
     partial.replace(folder / "result.json")

@@ -34,9 +34,9 @@ def take(dataset: Dataset, rows: np.ndarray | Sequence[int]) -> Dataset:
     rows = rows.astype(np.int64) if rows.size == 0 else rows
     if not np.issubdtype(rows.dtype, np.integer):
         raise ValueError(f"rows must be integers or bool, got {rows.dtype}")
-    if rows.size and not 0 <= rows.min() <= rows.max() < size:
+    if rows.size and not 0 <= np.min(rows) <= np.max(rows) < size:
         raise ValueError(
-            f"rows from {rows.min()} to {rows.max()} are outside {size} examples"
+            f"rows from {np.min(rows)} to {np.max(rows)} are outside {size} examples"
         )
     return Dataset(*(array[rows] for array in dataset))
 
